@@ -1,0 +1,1 @@
+//! Runs Envoy with the jwtproxy filter: bootstrap, supervision, examples.

@@ -1,0 +1,1 @@
+//! The verifier: a proxy-wasm HTTP filter for Envoy.

@@ -1,0 +1,168 @@
+//! The `aud` claim (RFC 7519 §4.1.3): whom a token is for.
+
+use http::Uri;
+use http::uri::Authority;
+
+/// The audience a verifier answers to: a URL, compared by scheme, host and port, or any other
+/// string, compared exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    text: String,
+    origin: Option<Origin>,
+}
+
+impl Audience {
+    /// Takes any text; what parses as a URL is compared as one.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            origin: Origin::parse(&text),
+            text,
+        }
+    }
+
+    /// The text as configured.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether one value of a token's `aud` means this audience.
+    ///
+    /// Two URLs match on scheme, host (case-insensitive) and port (defaults filled in);
+    /// otherwise strings match exactly (RFC 7519 §2, StringOrURI).
+    pub fn matches(&self, candidate: &str) -> bool {
+        self.text == candidate || self.origin.is_some() && self.origin == Origin::parse(candidate)
+    }
+}
+
+/// The `aud` of a request to `scheme://authority/…`: the scheme's default port left out, host in
+/// lower case, no user information. `None` when the authority is no `host[:port]`.
+pub fn of_request(scheme: &str, authority: &str) -> Option<String> {
+    let authority: Authority = authority.parse().ok()?;
+    let scheme = scheme.to_ascii_lowercase();
+    let host = host_of(&authority)?;
+    match port_of(&authority)? {
+        Some(port) if Some(port) != default_port(&scheme) => {
+            Some(format!("{scheme}://{host}:{port}"))
+        }
+        _ => Some(format!("{scheme}://{host}")),
+    }
+}
+
+/// What two URLs must share to name one audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let scheme = uri.scheme_str()?.to_ascii_lowercase();
+        let authority = uri.authority()?;
+        let port = port_of(authority)?.or_else(|| default_port(&scheme));
+        Some(Self {
+            host: host_of(authority)?,
+            port,
+            scheme,
+        })
+    }
+}
+
+fn host_of(authority: &Authority) -> Option<String> {
+    let host = authority.host();
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+/// `Some(None)` without a port, `None` when what stands in its place is no port.
+fn port_of(authority: &Authority) -> Option<Option<u16>> {
+    let after_user = authority.as_str().rsplit('@').next()?;
+    match after_user.strip_prefix(authority.host())? {
+        "" | ":" => Some(None),
+        with_colon => Some(Some(with_colon.strip_prefix(':')?.parse().ok()?)),
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_match_on_scheme_host_and_port() {
+        let audience = Audience::new("https://API.example.com/");
+        for same in [
+            "https://api.example.com",
+            "https://api.example.com:443",
+            "HTTPS://api.EXAMPLE.com:443/",
+            "https://api.example.com/some/path?query",
+        ] {
+            assert!(audience.matches(same), "{same}");
+        }
+        for other in [
+            "http://api.example.com",
+            "https://api.example.com:8443",
+            "https://example.com",
+            "https://api.example.com.evil.org",
+            "https://api.example.com@evil.org",
+            "api.example.com",
+            "https://",
+            "",
+        ] {
+            assert!(!audience.matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn user_information_does_not_stand_for_the_host() {
+        assert!(!Audience::new("https://evil.org").matches("https://api.example.com@other.org"));
+    }
+
+    #[test]
+    fn ipv6_literals_match() {
+        assert!(Audience::new("http://[::1]:80").matches("http://[::1]"));
+        assert!(!Audience::new("http://[::1]:81").matches("http://[::1]"));
+    }
+
+    #[test]
+    fn plain_strings_match_exactly() {
+        assert!(Audience::new("billing").matches("billing"));
+        assert!(!Audience::new("billing").matches("Billing"));
+        assert!(!Audience::new("billing").matches("billing "));
+    }
+
+    #[test]
+    fn a_request_names_its_audience_without_default_port() {
+        let of = |scheme, authority| of_request(scheme, authority);
+        assert_eq!(of("http", "Example.com:80").unwrap(), "http://example.com");
+        assert_eq!(
+            of("https", "example.com:443").unwrap(),
+            "https://example.com"
+        );
+        assert_eq!(
+            of("http", "example.com:443").unwrap(),
+            "http://example.com:443"
+        );
+        assert_eq!(of("http", "[::1]:9090").unwrap(), "http://[::1]:9090");
+        assert_eq!(
+            of("http", "user:pass@example.com").unwrap(),
+            "http://example.com"
+        );
+        assert_eq!(
+            of("http", "example.com:"),
+            Some("http://example.com".into())
+        );
+        for wrong in ["", ":80", "example.com:99999", "a b"] {
+            assert_eq!(of("http", wrong), None, "{wrong}");
+        }
+    }
+}

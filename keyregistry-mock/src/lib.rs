@@ -1,0 +1,1 @@
+//! A key registry that speaks the jwtproxy key registry protocol.

@@ -1,0 +1,1 @@
+//! jwtproxy: the signing forward proxy and the command that runs it all.

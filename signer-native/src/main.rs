@@ -1,0 +1,2 @@
+//! The command `jwtproxy`.
+fn main() {}
