@@ -90,6 +90,8 @@ fn append_segment(input: &mut String, part: &impl Serialize) {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn segments(token: &str) -> Vec<Value> {
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();

@@ -2,7 +2,28 @@
 //!
 //! What the rules need from outside (the time, a key, a signature check, a claimed nonce) is
 //! handed in, so the same code runs in Envoy's wasm VM, in the native processes and in tests.
+//!
+//! The way of a token, each step a type that only the step before can make:
+//! [`token::Token`] → [`verify::CurrentToken`] → [`verify::AgreedToken`] →
+//! [`verify::VerifiedToken`]. [`machine::Machine`] walks it and can pause where an answer has to
+//! come from outside.
 
+pub mod algorithm;
 pub mod audience;
+pub mod config;
 pub mod issue;
+pub mod key;
+pub mod key_cache;
+pub mod machine;
+pub mod nonce;
+pub mod nonce_bucket;
+pub mod policy;
+pub mod refusal;
+pub mod registry;
+pub mod shared_key;
+pub mod signature;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
+pub mod token;
+pub mod verify;

@@ -86,6 +86,8 @@ fn saturating_micros(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn fractions_keep_their_microseconds() {

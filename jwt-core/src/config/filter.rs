@@ -1,0 +1,294 @@
+//! The configuration of the filter: JSON, as Envoy hands it on from a StringValue or a Struct and
+//! Istio from `pluginConfig`.
+
+use super::duration;
+use super::reader::{self, Mistakes, Section};
+use super::verifier::{self, NonceStorage};
+use crate::key::{KeyName, PublicKey};
+use crate::policy::Policy;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// A ready configuration; there is none that would not work.
+#[derive(Clone, Debug)]
+pub struct FilterConfig {
+    /// What is demanded of tokens.
+    pub policy: Policy,
+    /// Where keys come from.
+    pub key_server: KeyServer,
+    /// Where used nonces are remembered.
+    pub nonce_storage: NonceStorage,
+}
+
+/// Where keys come from.
+#[derive(Clone, Debug)]
+pub enum KeyServer {
+    /// One key, given.
+    Preshared(PresharedKey),
+    /// A key registry.
+    Keyregistry(Keyregistry),
+}
+
+/// The key server type `preshared`.
+#[derive(Clone, Debug)]
+pub struct PresharedKey {
+    /// The only issuer and key id there is.
+    pub name: KeyName,
+    /// The key.
+    pub key: PublicKey,
+    /// The key as configured.
+    pub pem: String,
+}
+
+/// The key server type `keyregistry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyregistry {
+    /// The Envoy cluster that has the registry's address.
+    pub cluster: String,
+    /// `Host` of the requests to it.
+    pub authority: String,
+    /// What stands before `/services/…` in the registry's URLs.
+    pub path: String,
+    /// How long to wait for an answer.
+    pub timeout: Duration,
+    /// The longest time a key is used without asking again.
+    pub cache_duration: Duration,
+}
+
+impl FilterConfig {
+    /// Reads the bytes Envoy hands to the filter.
+    pub fn from_json(json: &[u8]) -> Result<Self, Mistakes> {
+        if json.trim_ascii().is_empty() {
+            let mut mistakes = Mistakes::default();
+            mistakes.push(
+                "",
+                "the filter has no configuration; expected a JSON object",
+            );
+            return Err(mistakes);
+        }
+        let tree = serde_json::from_slice(json).map_err(|error| {
+            let mut mistakes = Mistakes::default();
+            mistakes.push("", format!("the configuration is not JSON: {error}"));
+            mistakes
+        })?;
+        reader::read("", &tree, Self::from_section)
+    }
+
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let policy = verifier::policy(section);
+        let key_server = section.field("key_server").section(KeyServer::from_section);
+        let nonce_storage = verifier::nonce_storage(section);
+        Some(Self {
+            policy: policy?,
+            key_server: key_server?,
+            nonce_storage: nonce_storage?,
+        })
+    }
+
+    /// The JSON that [`FilterConfig::from_json`] reads.
+    pub fn to_json(&self) -> Value {
+        let mut fields = Map::new();
+        verifier::write(&self.policy, self.nonce_storage, &mut fields);
+        fields.insert("key_server".to_owned(), self.key_server.to_json());
+        Value::Object(fields)
+    }
+}
+
+impl KeyServer {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let types = reader::one_of(&["keyregistry", "preshared"]);
+        let kind = section.field("type").required(types);
+        let options = section.field("options");
+        match kind? {
+            "keyregistry" => options
+                .section(Keyregistry::from_section)
+                .map(Self::Keyregistry),
+            _ => options
+                .section(PresharedKey::from_section)
+                .map(Self::Preshared),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Preshared(PresharedKey { name, pem, .. }) => json!({
+                "type": "preshared",
+                "options": {
+                    "issuer": name.issuer(),
+                    "key_id": name.key_id(),
+                    "public_key": pem,
+                },
+            }),
+            Self::Keyregistry(registry) => json!({
+                "type": "keyregistry",
+                "options": {
+                    "cluster": registry.cluster,
+                    "authority": registry.authority,
+                    "path": registry.path,
+                    "timeout": duration::format(registry.timeout),
+                    "cache": {"duration": duration::format(registry.cache_duration)},
+                },
+            }),
+        }
+    }
+}
+
+impl PresharedKey {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let name = key_name(section);
+        let pem = section.field("public_key").required(reader::text)?;
+        match PublicKey::from_pem(&pem) {
+            Ok(key) => Some(Self {
+                name: name?,
+                key,
+                pem,
+            }),
+            Err(error) => {
+                section.mistake(format!("public_key: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// The keys `issuer` and `key_id`.
+pub fn key_name(section: &mut Section<'_>) -> Option<KeyName> {
+    let issuer = section.field("issuer").required(reader::text);
+    let key_id = section.field("key_id").required(reader::text);
+    KeyName::new(issuer?, key_id?)
+        .map_err(|refusal| section.mistake(refusal.to_string()))
+        .ok()
+}
+
+impl Keyregistry {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let cluster = section.field("cluster").required(reader::text);
+        let authority = section.field("authority").required(reader::text);
+        let path = section.field("path").or("/".into(), absolute_path);
+        let timeout = section
+            .field("timeout")
+            .or(Duration::from_secs(5), positive_duration);
+        let cache_duration = section.field("cache").section(cache);
+        Some(Self {
+            cluster: cluster?,
+            authority: authority?,
+            path: path?,
+            timeout: timeout?,
+            cache_duration: cache_duration?,
+        })
+    }
+}
+
+/// The key `cache` of a key registry, in the YAML file and here.
+pub fn cache(section: &mut Section<'_>) -> Option<Duration> {
+    // The cache is bounded by its size and purges as it goes; the original's key is taken and
+    // needs nothing more.
+    section
+        .field("purge_interval")
+        .or(Duration::ZERO, reader::duration);
+    section
+        .field("duration")
+        .or(Duration::from_secs(600), reader::duration)
+}
+
+fn positive_duration(value: &Value) -> Result<Duration, String> {
+    match reader::duration(value)? {
+        Duration::ZERO => Err("a duration above zero".into()),
+        duration => Ok(duration),
+    }
+}
+
+fn absolute_path(value: &Value) -> Result<String, String> {
+    let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    reader::text(value)
+        .ok()
+        .filter(|text| text.starts_with('/') && printable(text) && !text.contains(['?', '#']))
+        .ok_or_else(|| "an absolute path such as / or /base".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keyregistry() -> Value {
+        json!({
+            "audience": "https://api",
+            "key_server": {
+                "type": "keyregistry",
+                "options": {"cluster": "registry", "authority": "registry:8888"},
+            },
+        })
+    }
+
+    fn read(tree: &Value) -> Result<FilterConfig, Mistakes> {
+        FilterConfig::from_json(tree.to_string().as_bytes())
+    }
+
+    fn mistakes(tree: &Value) -> String {
+        read(tree).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_short_configuration_has_the_defaults_of_the_contract() {
+        let config = read(&keyregistry()).unwrap();
+        assert_eq!(config.policy.max_skew, Duration::from_secs(60));
+        assert_eq!(config.policy.max_ttl, Duration::from_secs(300));
+        assert_eq!(
+            config.nonce_storage,
+            NonceStorage::Local {
+                capacity: 1_000_000
+            }
+        );
+        let KeyServer::Keyregistry(registry) = config.key_server else {
+            panic!()
+        };
+        assert_eq!(registry.path, "/");
+        assert_eq!(registry.cache_duration, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut tree = keyregistry();
+        tree["claims_verifiers"] = json!([{"type": "static", "options": {"role": "admin"}}]);
+        tree["nonce_storage"] = json!({"type": "void"});
+        tree["max_ttl"] = json!("90s");
+        let written = read(&tree).unwrap().to_json();
+        assert_eq!(read(&written).unwrap().to_json(), written);
+        assert_eq!(written["max_ttl"], "90s");
+        assert_eq!(written["claims_verifiers"][0]["options"]["role"], "admin");
+    }
+
+    #[test]
+    fn mistakes_are_named_all_at_once() {
+        let text = mistakes(&json!({
+            "audiance": "https://api",
+            "max_ttl": "5 minutes",
+            "key_server": {"type": "preshared", "options": {"issuer": "svc", "public_key": "x"}},
+            "nonce_storage": {"type": "redis"},
+            "claims_verifiers": [{"type": "static"}],
+        }));
+        for part in [
+            "audience: missing",
+            "audiance: unknown key; did you mean \"audience\"?",
+            "max_ttl: found \"5 minutes\"",
+            "key_server.options.key_id: missing",
+            "key_server.options: public_key: expected a PEM block",
+            "nonce_storage.type: found \"redis\", expected one of local, void",
+            "claims_verifiers[0]: expected \"options\" with at least one claim",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for json in ["", "  ", "{", "[]", "\"text\"", "null"] {
+            assert!(
+                FilterConfig::from_json(json.as_bytes()).is_err(),
+                "{json:?}"
+            );
+        }
+    }
+}

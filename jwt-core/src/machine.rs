@@ -1,0 +1,399 @@
+//! Drives a token through the steps of [`crate::verify`] and pauses where an answer has to come
+//! from outside: for the key, and for the nonce.
+
+use crate::key::{KeyName, PublicKey};
+use crate::nonce::{NonceClaim, NonceStore};
+use crate::policy::Policy;
+use crate::refusal::{KeyProblem, Refusal};
+use crate::signature::SignatureVerifier;
+use crate::time::Timestamp;
+use crate::verify::{AgreedToken, CurrentToken, VerifiedToken};
+use std::rc::Rc;
+use std::task::Poll;
+
+/// A key, or why there is none.
+pub type KeyAnswer = Result<Rc<PublicKey>, KeyProblem>;
+
+/// Where keys come from.
+pub trait KeySource {
+    /// The key of that name. Pending when it has to be fetched: the machine is resumed with
+    /// [`Machine::resume_with_key`] once the answer is there.
+    fn key(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer>;
+}
+
+/// What a verification needs from outside.
+pub struct Machine<'a> {
+    /// The demands on the token.
+    pub policy: &'a Policy,
+    /// Where keys come from.
+    pub keys: &'a mut dyn KeySource,
+    /// Who checks signatures.
+    pub signatures: &'a dyn SignatureVerifier,
+    /// Who remembers nonces.
+    pub nonces: &'a mut dyn NonceStore,
+}
+
+/// How far a verification has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// To the end.
+    Done(Result<VerifiedToken, Refusal>),
+    /// It goes on with [`Machine::resume_with_key`].
+    AwaitsKey(CurrentToken),
+    /// It goes on with [`Machine::resume_with_claim`].
+    AwaitsClaim(AgreedToken),
+}
+
+impl Machine<'_> {
+    /// Starts on the text of a token.
+    pub fn start(&mut self, compact: &str, now: Timestamp) -> Progress {
+        match CurrentToken::check(compact, self.policy, now) {
+            Err(refusal) => Progress::Done(Err(refusal)),
+            Ok(token) => match self.keys.key(token.key_wanted(), now) {
+                Poll::Pending => Progress::AwaitsKey(token),
+                Poll::Ready(answer) => self.resume_with_key(token, answer, now),
+            },
+        }
+    }
+
+    /// Goes on with the key that a paused token wanted.
+    pub fn resume_with_key(
+        &mut self,
+        token: CurrentToken,
+        answer: KeyAnswer,
+        now: Timestamp,
+    ) -> Progress {
+        let agreed = answer
+            .map_err(Refusal::from)
+            .and_then(|key| token.check_signature(&key, self.signatures, self.policy))
+            .and_then(|agreed| agreed.check_time(now).map(|()| agreed));
+        match agreed {
+            Err(refusal) => Progress::Done(Err(refusal)),
+            Ok(agreed) => match self.nonces.claim(&agreed.nonce(), now) {
+                Poll::Pending => Progress::AwaitsClaim(agreed),
+                Poll::Ready(claim) => Self::resume_with_claim(agreed, claim),
+            },
+        }
+    }
+
+    /// Concludes with the answer to the claim of a paused token's nonce.
+    pub fn resume_with_claim(token: AgreedToken, claim: NonceClaim) -> Progress {
+        Progress::Done(token.conclude(claim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audience::Audience;
+    use crate::nonce::{Nonce, VoidNonceStore};
+    use crate::policy::ClaimsVerifier;
+    use crate::signature::PureRust;
+    use crate::testing::{NOW, TestSigner};
+    use serde_json::{Value, json};
+    use std::collections::HashSet;
+    use std::time::Duration;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Keys and nonces in memory; either can be told to keep the machine waiting.
+    #[derive(Default)]
+    struct World {
+        keys_pending: bool,
+        nonces_pending: bool,
+        wanted: Vec<KeyName>,
+        claimed: HashSet<String>,
+    }
+
+    struct Keys<'a>(&'a mut Vec<KeyName>, bool);
+
+    impl KeySource for Keys<'_> {
+        fn key(&mut self, name: &KeyName, _: Timestamp) -> Poll<KeyAnswer> {
+            self.0.push(name.clone());
+            match (self.1, name == &TestSigner::key_name()) {
+                (true, _) => Poll::Pending,
+                (false, true) => Poll::Ready(Ok(service_key())),
+                (false, false) => Poll::Ready(Err(KeyProblem::Unknown)),
+            }
+        }
+    }
+
+    struct Nonces<'a>(&'a mut HashSet<String>, bool);
+
+    impl NonceStore for Nonces<'_> {
+        fn claim(&mut self, nonce: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
+            let fresh = self
+                .0
+                .insert(format!("{} {}", nonce.issuer, nonce.token_id));
+            match (self.1, fresh) {
+                (true, _) => Poll::Pending,
+                (false, true) => Poll::Ready(NonceClaim::Fresh),
+                (false, false) => Poll::Ready(NonceClaim::Replayed),
+            }
+        }
+    }
+
+    impl World {
+        fn run<T>(&mut self, policy: &Policy, step: impl FnOnce(&mut Machine<'_>) -> T) -> T {
+            step(&mut Machine {
+                policy,
+                keys: &mut Keys(&mut self.wanted, self.keys_pending),
+                signatures: &PureRust,
+                nonces: &mut Nonces(&mut self.claimed, self.nonces_pending),
+            })
+        }
+
+        fn verify(&mut self, policy: &Policy, token: &str) -> Result<VerifiedToken, Refusal> {
+            done(self.run(policy, |machine| machine.start(token, at(NOW))))
+        }
+    }
+
+    fn done(progress: Progress) -> Result<VerifiedToken, Refusal> {
+        match progress {
+            Progress::Done(result) => result,
+            other => panic!("expected the end, got {other:?}"),
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds).unwrap()
+    }
+
+    fn service_key() -> Rc<PublicKey> {
+        Rc::new(TestSigner::service().public_key())
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            audience: Audience::new("https://api"),
+            max_skew: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(300),
+            claims_verifiers: Vec::new(),
+        }
+    }
+
+    /// What becomes of good claims with one changed.
+    fn refusal_with(name: &str, value: Value) -> Option<Refusal> {
+        let mut claims = TestSigner::claims("n1");
+        claims[name] = value;
+        World::default()
+            .verify(&policy(), &TestSigner::service().sign(&claims))
+            .err()
+    }
+
+    #[test]
+    fn a_good_token_is_verified() {
+        let token = TestSigner::service().token("n1");
+        let verified = World::default().verify(&policy(), &token).unwrap();
+        assert_eq!(verified.key_name(), &TestSigner::key_name());
+        let claims: Value = serde_json::from_slice(verified.payload()).unwrap();
+        assert_eq!(claims, TestSigner::claims("n1"));
+    }
+
+    #[test]
+    fn the_audience_is_in_the_token() {
+        assert_eq!(refusal_with("aud", json!("https://API:443/path")), None);
+        assert_eq!(
+            refusal_with("aud", json!(["https://other", "https://api"])),
+            None
+        );
+        assert_eq!(
+            refusal_with("aud", json!("http://api")),
+            Some(Refusal::Audience)
+        );
+        assert_eq!(refusal_with("aud", json!([])), Some(Refusal::Audience));
+    }
+
+    #[test]
+    fn a_token_is_valid_from_nbf_until_before_exp() {
+        assert_eq!(refusal_with("exp", json!(NOW)), Some(Refusal::Expired));
+        assert_eq!(refusal_with("exp", json!(NOW as f64 + 0.5)), None);
+        assert_eq!(refusal_with("nbf", json!(NOW)), None);
+        assert_eq!(
+            refusal_with("nbf", json!(NOW as f64 + 0.5)),
+            Some(Refusal::NotYetValid)
+        );
+    }
+
+    #[test]
+    fn a_token_may_be_issued_in_the_future_by_the_skew() {
+        let issued = |iat: i64| {
+            let mut claims = TestSigner::claims("n1");
+            claims["iat"] = json!(iat);
+            let token = TestSigner::service().sign(&claims);
+            World::default().verify(&policy(), &token).err()
+        };
+        assert_eq!(issued(NOW + 60), None);
+        assert_eq!(issued(NOW + 61), Some(Refusal::IssuedInFuture));
+    }
+
+    #[test]
+    fn a_lifetime_is_at_most_max_ttl() {
+        assert_eq!(refusal_with("exp", json!(NOW + 300)), None);
+        assert_eq!(
+            refusal_with("exp", json!(NOW + 301)),
+            Some(Refusal::LifetimeTooLong)
+        );
+    }
+
+    #[test]
+    fn the_key_must_be_known() {
+        let unknown = Some(Refusal::Key(KeyProblem::Unknown));
+        assert_eq!(refusal_with("iss", json!("other")), unknown);
+    }
+
+    #[test]
+    fn a_forged_token_is_refused_and_burns_no_nonce() {
+        let mut world = World::default();
+        let forged = TestSigner::stranger().token("n1");
+        assert_eq!(
+            world.verify(&policy(), &forged).unwrap_err(),
+            Refusal::Signature
+        );
+        assert!(world.claimed.is_empty());
+        world
+            .verify(&policy(), &TestSigner::service().token("n1"))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_changed_token_is_refused() {
+        let token = TestSigner::service().token("n1");
+        let other = TestSigner::service().token("n2");
+        let payload_of_other = other.split('.').nth(1).unwrap();
+        let parts: Vec<_> = token.split('.').collect();
+        let mixed = format!("{}.{payload_of_other}.{}", parts[0], parts[2]);
+        assert_eq!(
+            World::default().verify(&policy(), &mixed).unwrap_err(),
+            Refusal::Signature
+        );
+        let unsigned = format!("{}.{}.", parts[0], parts[1]);
+        assert_eq!(
+            World::default().verify(&policy(), &unsigned).unwrap_err(),
+            Refusal::Signature
+        );
+    }
+
+    #[test]
+    fn the_signature_must_be_of_the_algorithm_in_the_header() {
+        let header = json!({"alg": "RS512", "kid": "k1"});
+        let token = TestSigner::service().sign_with(&header, &TestSigner::claims("n1"));
+        assert_eq!(
+            World::default().verify(&policy(), &token).unwrap_err(),
+            Refusal::Signature
+        );
+    }
+
+    #[test]
+    fn every_claims_verifier_must_agree_before_the_nonce_is_claimed() {
+        let demand = |claims: Value| ClaimsVerifier::Static(claims.as_object().unwrap().clone());
+        let mut policy = policy();
+        policy.claims_verifiers = vec![
+            demand(json!({"iss": "svc"})),
+            demand(json!({"n": {"a": 1}})),
+        ];
+        let mut world = World::default();
+        let lacking = TestSigner::service().token("n1");
+        assert_eq!(
+            world.verify(&policy, &lacking).unwrap_err(),
+            Refusal::Claims
+        );
+        assert!(world.claimed.is_empty());
+        let mut claims = TestSigner::claims("n1");
+        claims["n"] = json!({"a": 1.0});
+        world
+            .verify(&policy, &TestSigner::service().sign(&claims))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_token_is_good_once() {
+        let mut world = World::default();
+        let token = TestSigner::service().token("n1");
+        world.verify(&policy(), &token).unwrap();
+        assert_eq!(
+            world.verify(&policy(), &token).unwrap_err(),
+            Refusal::Replayed
+        );
+        world
+            .verify(&policy(), &TestSigner::service().token("n2"))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_void_store_lets_a_token_through_again() {
+        let token = TestSigner::service().token("n1");
+        for _ in 0..2 {
+            let mut machine = Machine {
+                policy: &policy(),
+                keys: &mut Keys(&mut Vec::new(), false),
+                signatures: &PureRust,
+                nonces: &mut VoidNonceStore,
+            };
+            assert!(done(machine.start(&token, at(NOW))).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_machine_pauses_for_the_key_and_for_the_nonce() {
+        let mut world = World {
+            keys_pending: true,
+            nonces_pending: true,
+            ..World::default()
+        };
+        let token = TestSigner::service().token("n1");
+        let policy = policy();
+        let Progress::AwaitsKey(paused) = world.run(&policy, |m| m.start(&token, at(NOW))) else {
+            panic!("expected a pause for the key");
+        };
+        assert_eq!(paused.key_wanted(), &TestSigner::key_name());
+        let next = world.run(&policy, |m| {
+            m.resume_with_key(paused, Ok(service_key()), at(NOW))
+        });
+        let Progress::AwaitsClaim(paused) = next else {
+            panic!("expected a pause for the nonce")
+        };
+        assert_eq!(paused.nonce().token_id, "n1");
+        assert!(done(Machine::resume_with_claim(paused, NonceClaim::Fresh)).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_expired_while_it_waited_claims_no_nonce() {
+        let mut world = World {
+            keys_pending: true,
+            ..World::default()
+        };
+        let token = TestSigner::service().token("n1");
+        let policy = policy();
+        let Progress::AwaitsKey(paused) = world.run(&policy, |m| m.start(&token, at(NOW))) else {
+            panic!("expected a pause for the key");
+        };
+        let late = at(NOW + 300);
+        let end = world.run(&policy, |m| {
+            m.resume_with_key(paused, Ok(service_key()), late)
+        });
+        assert_eq!(done(end).unwrap_err(), Refusal::Expired);
+        assert!(world.claimed.is_empty());
+    }
+
+    #[test]
+    fn a_store_that_cannot_answer_refuses() {
+        for (claim, refusal) in [
+            (NonceClaim::Full, Refusal::NonceStoreFull),
+            (NonceClaim::Unavailable, Refusal::NonceStoreUnavailable),
+        ] {
+            let mut world = World {
+                nonces_pending: true,
+                ..World::default()
+            };
+            let token = TestSigner::service().token("n1");
+            let paused = world.run(&policy(), |machine| machine.start(&token, at(NOW)));
+            let Progress::AwaitsClaim(paused) = paused else {
+                panic!("expected a pause")
+            };
+            let refused = done(Machine::resume_with_claim(paused, claim)).unwrap_err();
+            assert!(refused.is_temporary());
+            assert_eq!(refused, refusal);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Tokens for tests, signed with fixed keys.
+
+use crate::key::{KeyName, PublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs1v15::SigningKey;
+use rsa::pkcs8::EncodePublicKey as _;
+use rsa::signature::{SignatureEncoding as _, Signer as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+/// The moment at which [`TestSigner::claims`] were issued.
+pub const NOW: i64 = 1_700_000_000;
+
+/// A service with a key.
+pub struct TestSigner {
+    key: RsaPrivateKey,
+}
+
+impl TestSigner {
+    /// The service `svc`, whose key is `k1`.
+    #[allow(clippy::expect_used, reason = "a fixed key")]
+    pub fn service() -> Self {
+        let key = RsaPrivateKey::from_pkcs1_pem(include_str!("../testdata/service.key"));
+        Self {
+            key: key.expect("the key in testdata"),
+        }
+    }
+
+    /// Somebody else, who says to be `svc`.
+    #[allow(clippy::expect_used, reason = "a fixed key")]
+    pub fn stranger() -> Self {
+        let key = RsaPrivateKey::from_pkcs1_pem(include_str!("../testdata/stranger.key"));
+        Self {
+            key: key.expect("the key in testdata"),
+        }
+    }
+
+    /// The name under which both keys sign.
+    #[allow(clippy::expect_used, reason = "a fixed name")]
+    pub fn key_name() -> KeyName {
+        KeyName::new("svc".into(), "k1".into()).expect("a short name")
+    }
+
+    /// The public half as PEM.
+    #[allow(clippy::expect_used, reason = "a fixed key")]
+    pub fn public_pem(&self) -> String {
+        let public = self.key.to_public_key();
+        public
+            .to_public_key_pem(rsa::pkcs8::LineEnding::LF)
+            .expect("a valid key")
+    }
+
+    /// The public half.
+    #[allow(clippy::expect_used, reason = "a fixed key")]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::from_pem(&self.public_pem()).expect("a valid key")
+    }
+
+    /// Good claims for the audience `https://api`, issued [`NOW`] and valid for five minutes.
+    pub fn claims(token_id: &str) -> Value {
+        json!({
+            "iss": "svc",
+            "aud": "https://api",
+            "iat": NOW,
+            "nbf": NOW - 60,
+            "exp": NOW + 300,
+            "jti": token_id,
+        })
+    }
+
+    /// A good token.
+    pub fn token(&self, token_id: &str) -> String {
+        self.sign(&Self::claims(token_id))
+    }
+
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
+        self.sign_with(&json!({"alg": "RS256", "kid": "k1", "typ": "JWT"}), claims)
+    }
+
+    /// A token with this header and these claims; the signature is always RS256.
+    pub fn sign_with(&self, header: &Value, claims: &Value) -> String {
+        let [header, claims] =
+            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let input = format!("{header}.{claims}");
+        let signature = SigningKey::<Sha256>::new(self.key.clone()).sign(input.as_bytes());
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+}
