@@ -10,7 +10,7 @@ use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPublicKey};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use thiserror::Error;
@@ -98,7 +98,7 @@ impl PublicKey {
     /// From the JSON of a JWK (RFC 7517 §4).
     pub fn from_jwk(json: &[u8]) -> Result<Self, KeyError> {
         let jwk: Jwk = serde_json::from_slice(json).map_err(|e| KeyError::Json(e.to_string()))?;
-        if jwk.d.is_some() || jwk.k.is_some() {
+        if jwk.is_private() {
             return Err(KeyError::Private);
         }
         jwk.permits_verifying()?;
@@ -217,11 +217,19 @@ struct Jwk {
     kid: Option<String>,
     n: Option<String>,
     e: Option<String>,
-    d: Option<Value>,
-    k: Option<Value>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Jwk {
+    /// Whether it has a member of a private (RFC 7518 §6.3.2) or a symmetric key (§6.4.1).
+    fn is_private(&self) -> bool {
+        const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+        PRIVATE
+            .iter()
+            .any(|member| self.others.contains_key(*member))
+    }
+
     /// RFC 7517 §4.1 to §4.3.
     fn permits_verifying(&self) -> Result<(), KeyError> {
         let refuse = |member: &str, value: &str, expected: &str| {
@@ -329,7 +337,9 @@ mod tests {
                 "{name} {value}: {error:?}"
             );
         }
-        assert_eq!(with("d", json!("AQAB")).unwrap_err(), KeyError::Private);
+        for member in ["d", "p", "k"] {
+            assert_eq!(with(member, json!("AQAB")).unwrap_err(), KeyError::Private);
+        }
         assert!(with("key_ops", json!(["verify"])).is_ok());
     }
 

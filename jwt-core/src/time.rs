@@ -17,7 +17,7 @@ const MAX_SECONDS: i64 = 253_402_300_799;
 impl Timestamp {
     /// From whole seconds since the epoch; `None` outside ±9999 years.
     pub fn from_seconds(seconds: i64) -> Option<Self> {
-        (seconds.abs() <= MAX_SECONDS).then(|| Self {
+        (seconds.unsigned_abs() <= MAX_SECONDS.unsigned_abs()).then(|| Self {
             micros: seconds * 1_000_000,
         })
     }
@@ -109,7 +109,7 @@ mod tests {
                 "{seconds}"
             );
         }
-        assert_eq!(Timestamp::from_seconds(i64::MIN + 1), None);
+        assert_eq!(Timestamp::from_seconds(i64::MIN), None);
     }
 
     #[test]

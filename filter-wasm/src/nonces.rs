@@ -1,0 +1,170 @@
+//! The nonce storage `local`: used nonces in the memory that the workers share.
+
+use crate::shared_data::{SharedData, Version};
+use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
+use jwt_core::nonce_bucket::{self, BucketClaim, Buckets, HashKey};
+use jwt_core::time::Timestamp;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// In every key of the shared data. It changes with the format of the values, since these
+/// outlive a reload of the filter.
+const KEY_PREFIX: &str = "jwtproxy.nonces.v1";
+
+/// How often a claim starts over because another worker has written to the same bucket. Each
+/// time one of the others got on, so this many would take as many workers.
+const ATTEMPTS: usize = 1000;
+
+/// Nonces in shared data, claimed by compare-and-swap.
+pub struct SharedNonces {
+    shared: Rc<dyn SharedData>,
+    scope: String,
+    count: u32,
+    buckets: Buckets,
+}
+
+impl SharedNonces {
+    /// A store for `capacity` live nonces. Verifiers with the same `scope` share their nonces.
+    ///
+    /// `fresh_key` becomes the key of the hash, unless a worker has chosen one before.
+    pub fn new(
+        shared: Rc<dyn SharedData>,
+        scope: String,
+        capacity: u32,
+        fresh_key: HashKey,
+    ) -> Self {
+        let count = nonce_bucket::count_for(capacity);
+        let buckets = Buckets::new(count, agree_on_hash_key(&*shared, fresh_key));
+        Self {
+            shared,
+            scope,
+            count,
+            buckets,
+        }
+    }
+}
+
+impl NonceStore for SharedNonces {
+    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim> {
+        let place = self.buckets.place(&self.scope, nonce);
+        // A store of another size spreads its nonces differently, so it has keys of its own.
+        let key = format!("{KEY_PREFIX}.{}.{}", self.count, place.bucket);
+        for _ in 0..ATTEMPTS {
+            let (bytes, version) = self.shared.get(&key);
+            let next = match nonce_bucket::claim(&bytes, place, nonce.expires, now) {
+                BucketClaim::Fresh(next) => next,
+                BucketClaim::Replayed => return Poll::Ready(NonceClaim::Replayed),
+                BucketClaim::Full => return Poll::Ready(NonceClaim::Full),
+            };
+            if self.shared.set(&key, &next, version).is_ok() {
+                return Poll::Ready(NonceClaim::Fresh);
+            }
+        }
+        Poll::Ready(NonceClaim::Unavailable)
+    }
+}
+
+/// All workers must hash alike, so the first one's key is everybody's.
+fn agree_on_hash_key(shared: &dyn SharedData, fresh_key: HashKey) -> HashKey {
+    let key = format!("{KEY_PREFIX}.hash_key");
+    // Whoever is too late finds a conflict here, and the winner's key below.
+    let _ = shared.set(&key, &fresh_key, Version::Absent);
+    let (agreed, _) = shared.get(&key);
+    agreed.try_into().unwrap_or(fresh_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared_data::in_memory::InMemory;
+    use crate::shared_data::{Conflict, Version};
+    use std::cell::Cell;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds).unwrap()
+    }
+
+    fn nonce(token_id: &str) -> Nonce<'_> {
+        Nonce {
+            issuer: "svc",
+            token_id,
+            expires: at(100),
+        }
+    }
+
+    fn claim(store: &mut SharedNonces, token_id: &str) -> NonceClaim {
+        match store.claim(&nonce(token_id), at(10)) {
+            Poll::Ready(claim) => claim,
+            Poll::Pending => panic!("shared data answers at once"),
+        }
+    }
+
+    fn worker(shared: &Rc<InMemory>, scope: &str, fresh_key: u8) -> SharedNonces {
+        SharedNonces::new(shared.clone(), scope.into(), 1000, [fresh_key; 16])
+    }
+
+    #[test]
+    fn workers_share_their_nonces_whichever_hash_key_they_brought() {
+        let shared = Rc::new(InMemory::default());
+        let (mut one, mut two) = (worker(&shared, "a", 1), worker(&shared, "a", 2));
+        assert_eq!(claim(&mut one, "n1"), NonceClaim::Fresh);
+        assert_eq!(claim(&mut two, "n1"), NonceClaim::Replayed);
+        assert_eq!(claim(&mut two, "n2"), NonceClaim::Fresh);
+        assert_eq!(claim(&mut one, "n2"), NonceClaim::Replayed);
+    }
+
+    #[test]
+    fn verifiers_of_other_audiences_do_not() {
+        let shared = Rc::new(InMemory::default());
+        assert_eq!(claim(&mut worker(&shared, "a", 1), "n1"), NonceClaim::Fresh);
+        assert_eq!(claim(&mut worker(&shared, "b", 1), "n1"), NonceClaim::Fresh);
+    }
+
+    #[test]
+    fn a_full_store_says_so() {
+        let shared = Rc::new(InMemory::default());
+        let mut store = SharedNonces::new(shared, String::new(), 1, [1; 16]);
+        let claims: Vec<_> = (0..129)
+            .map(|i| claim(&mut store, &i.to_string()))
+            .collect();
+        assert_eq!(
+            claims
+                .iter()
+                .filter(|claim| **claim == NonceClaim::Fresh)
+                .count(),
+            128
+        );
+        assert_eq!(claims[128], NonceClaim::Full);
+    }
+
+    /// Another worker that claims the same nonce between our reading and our writing.
+    struct Racing {
+        inner: Rc<InMemory>,
+        races: Cell<usize>,
+    }
+
+    impl SharedData for Racing {
+        fn get(&self, key: &str) -> (Vec<u8>, Version) {
+            self.inner.get(key)
+        }
+
+        fn set(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {
+            if self.races.get() > 0 && !key.ends_with("hash_key") {
+                self.races.set(self.races.get() - 1);
+                self.inner.set(key, value, version).unwrap();
+            }
+            self.inner.set(key, value, version)
+        }
+    }
+
+    #[test]
+    fn whoever_loses_the_race_has_a_replay() {
+        let inner = Rc::new(InMemory::default());
+        let racing = Rc::new(Racing {
+            inner,
+            races: Cell::new(1),
+        });
+        let mut store = SharedNonces::new(racing, String::new(), 1000, [1; 16]);
+        assert_eq!(claim(&mut store, "n1"), NonceClaim::Replayed);
+    }
+}

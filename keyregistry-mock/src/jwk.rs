@@ -1,0 +1,241 @@
+//! Public keys as JSON Web Keys (RFC 7517).
+//!
+//! Only what keeps a registry honest is checked here: that a key is public and complete. Whether
+//! it is a good key is for the verifiers to say.
+
+use crate::error::Unexpected;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rsa::RsaPublicKey;
+use rsa::pkcs1::DecodeRsaPublicKey as _;
+use rsa::pkcs8::DecodePublicKey as _;
+use rsa::traits::PublicKeyParts as _;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// A JWK that is known to hold no private member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicJwk {
+    members: Map<String, Value>,
+}
+
+impl PublicJwk {
+    /// From the text of a JWK.
+    pub fn parse(json: &str) -> Result<Self, Unexpected> {
+        let value =
+            serde_json::from_str(json).map_err(|error| unexpected(format!("no JSON: {error}")))?;
+        Self::from_json(value)
+    }
+
+    /// From a JWK as a JSON value.
+    pub fn from_json(value: Value) -> Result<Self, Unexpected> {
+        let Value::Object(members) = value else {
+            return Err(unexpected("no JSON object"));
+        };
+        refuse_private(&members)?;
+        if !matches!(members.get("kid"), None | Some(Value::String(_))) {
+            return Err(unexpected("\"kid\" is no string"));
+        }
+        for name in required_members(&members)? {
+            check_member(&members, name)?;
+        }
+        Ok(Self { members })
+    }
+
+    /// From an RSA public key in PEM: SPKI (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`).
+    pub fn from_pem(text: &str) -> Result<Self, Unexpected> {
+        let key = rsa_key(text).map_err(|found| Unexpected::new(found, PEM_KEY))?;
+        Self::from_json(json!({
+            "kty": "RSA",
+            "n": URL_SAFE_NO_PAD.encode(key.n().to_bytes_be()),
+            "e": URL_SAFE_NO_PAD.encode(key.e().to_bytes_be()),
+        }))
+    }
+
+    /// `kid` (RFC 7517 §4.5), where the key names itself.
+    pub fn kid(&self) -> Option<&str> {
+        self.members.get("kid").and_then(Value::as_str)
+    }
+
+    /// The same key with this `kid`.
+    pub fn with_kid(mut self, kid: &str) -> Self {
+        self.members.insert("kid".to_owned(), kid.into());
+        self
+    }
+
+    /// The base64url SHA-256 thumbprint (RFC 7638).
+    pub fn thumbprint(&self) -> String {
+        // RFC 7638 §3: only the required members, "ordered lexicographically by the Unicode code
+        // points of the member names", no whitespace. `kty` is one of them.
+        let mut required = BTreeMap::from([("kty", self.members.get("kty"))]);
+        for name in required_members(&self.members).unwrap_or_default() {
+            required.insert(name, self.members.get(*name));
+        }
+        // A map of strings always serializes.
+        let json = serde_json::to_vec(&required).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(Sha256::digest(json))
+    }
+
+    /// The JWK as a JSON value.
+    pub fn to_json(&self) -> Value {
+        Value::Object(self.members.clone())
+    }
+}
+
+const JWK: &str = "a public JWK, an object with \"kty\" RSA (n, e), EC (crv, x, y) or OKP (crv, x)";
+
+const PEM_KEY: &str = "an RSA public key as PEM \"PUBLIC KEY\" or \"RSA PUBLIC KEY\"";
+
+/// The private members of RSA, EC and OKP keys and the secret of symmetric ones
+/// (RFC 7518 §6.2.2, §6.3.2 and §6.4.1, RFC 8037 §2).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+fn unexpected(found: impl Into<String>) -> Unexpected {
+    Unexpected::new(found, JWK)
+}
+
+fn refuse_private(members: &Map<String, Value>) -> Result<(), Unexpected> {
+    let is_private = |name: &&str| members.contains_key(*name);
+    let private: Vec<&str> = PRIVATE_MEMBERS.into_iter().filter(is_private).collect();
+    if private.is_empty() {
+        return Ok(());
+    }
+    let names = private.join(", ");
+    Err(unexpected(format!(
+        "a private key (it has {names}), which a registry never holds"
+    )))
+}
+
+/// What a key of its type consists of, besides `kty` (RFC 7518 §6, RFC 8037 §2).
+fn required_members(members: &Map<String, Value>) -> Result<&'static [&'static str], Unexpected> {
+    match members.get("kty").and_then(Value::as_str) {
+        Some("RSA") => Ok(&["n", "e"]),
+        Some("EC") => Ok(&["crv", "x", "y"]),
+        Some("OKP") => Ok(&["crv", "x"]),
+        Some(_) => Err(unexpected("a \"kty\" no verifier takes")),
+        None => Err(unexpected("no string \"kty\"")),
+    }
+}
+
+fn check_member(members: &Map<String, Value>, name: &str) -> Result<(), Unexpected> {
+    let text = members.get(name).and_then(Value::as_str);
+    match text {
+        None | Some("") => Err(unexpected(format!("no string {name:?}"))),
+        Some(_) if name == "crv" => Ok(()),
+        Some(text) if URL_SAFE_NO_PAD.decode(text).is_ok() => Ok(()),
+        Some(_) => Err(unexpected(format!("{name:?} is no unpadded base64url"))),
+    }
+}
+
+/// The key in a PEM text, or what is there instead.
+fn rsa_key(text: &str) -> Result<RsaPublicKey, String> {
+    let (label, block) = pem_block(text)?;
+    let key = match label {
+        "PUBLIC KEY" => RsaPublicKey::from_public_key_pem(&block).ok(),
+        "RSA PUBLIC KEY" => RsaPublicKey::from_pkcs1_pem(&block).ok(),
+        _ if label.ends_with("PRIVATE KEY") => {
+            return Err("a private key, which a registry never holds".to_owned());
+        }
+        _ => return Err(format!("a PEM {label:?}")),
+    };
+    // The decoders' own errors mislead: of an EC key they name the object identifier of RSA.
+    key.ok_or_else(|| format!("a PEM {label:?} without an RSA key of at most 4096 bits"))
+}
+
+/// The label of the only PEM block, and the block alone.
+///
+/// RFC 7468 §2: "Data before the encapsulation boundaries are permitted, and parsers MUST NOT
+/// malfunction when processing such data."
+fn pem_block(text: &str) -> Result<(&str, String), String> {
+    let no_pem = || "no PEM".to_owned();
+    let (_, rest) = text.split_once("-----BEGIN ").ok_or_else(no_pem)?;
+    let (label, rest) = rest.split_once("-----").ok_or_else(no_pem)?;
+    let end = format!("-----END {label}-----");
+    let (body, after) = rest
+        .split_once(&end)
+        .ok_or_else(|| format!("a PEM {label:?} without its end"))?;
+    if after.contains("-----BEGIN ") {
+        return Err("more than one PEM block".to_owned());
+    }
+    Ok((label, format!("-----BEGIN {label}-----{body}{end}\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7638 §3.1.
+    const RFC_7638_JWK: &str = r#"{"kty": "RSA",
+        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}"#;
+    const RFC_7638_THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_7638() {
+        let jwk = PublicJwk::parse(RFC_7638_JWK).unwrap();
+        assert_eq!(jwk.thumbprint(), RFC_7638_THUMBPRINT);
+        assert_eq!(jwk.kid(), Some("2011-04-29"));
+        assert_eq!(jwk.with_kid("other").kid(), Some("other"));
+    }
+
+    #[test]
+    fn a_key_with_any_private_member_is_refused_and_not_repeated() {
+        for name in PRIVATE_MEMBERS {
+            let jwk = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", name: "c2VjcmV0"});
+            let error = PublicJwk::from_json(jwk).unwrap_err().to_string();
+            assert!(error.contains(&format!("(it has {name})")), "{error}");
+            assert!(!error.contains("c2VjcmV0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_complete_public_key_is_refused() {
+        let cases = [
+            ("[]", "no JSON object"),
+            ("{", "no JSON: "),
+            ("{}", "no string \"kty\""),
+            (r#"{"kty": "oct"}"#, "a \"kty\" no verifier takes"),
+            (r#"{"kty": "RSA", "n": "AQAB"}"#, "no string \"e\""),
+            (r#"{"kty": "RSA", "n": "", "e": "AQAB"}"#, "no string \"n\""),
+            (r#"{"kty": "RSA", "n": "AQ==", "e": "AQAB"}"#, "\"n\" is no"),
+            (
+                r#"{"kty": "EC", "crv": "P-256", "x": "AQ"}"#,
+                "no string \"y\"",
+            ),
+            (r#"{"kty": "OKP", "x": "AQ"}"#, "no string \"crv\""),
+            (
+                r#"{"kty": "OKP", "crv": "Ed25519", "x": "AQ", "kid": 1}"#,
+                "\"kid\"",
+            ),
+        ];
+        for (json, found) in cases {
+            let error = PublicJwk::parse(json).unwrap_err();
+            assert!(error.found.starts_with(found), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_pem_is_refused_for_its_reason() {
+        let block = |label| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        let two = block("PUBLIC KEY") + &block("PUBLIC KEY");
+        let cases = [
+            (block("RSA PRIVATE KEY"), "a private key"),
+            (block("ENCRYPTED PRIVATE KEY"), "a private key"),
+            (block("CERTIFICATE"), "a PEM \"CERTIFICATE\""),
+            (block("PUBLIC KEY"), "a PEM \"PUBLIC KEY\" without an RSA"),
+            (block("RSA PUBLIC KEY"), "a PEM \"RSA PUBLIC KEY\" without"),
+            (two, "more than one PEM block"),
+            (
+                "-----BEGIN PUBLIC KEY-----\n".into(),
+                "a PEM \"PUBLIC KEY\" without its",
+            ),
+            ("-----BEGIN PUBLIC KEY".into(), "no PEM"),
+            ("ssh-rsa AAAA".into(), "no PEM"),
+        ];
+        for (pem, found) in cases {
+            let error = PublicJwk::from_pem(&pem).unwrap_err();
+            assert!(error.found.starts_with(found), "{pem}: {error}");
+        }
+    }
+}
