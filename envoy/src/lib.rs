@@ -1,1 +1,16 @@
-//! Runs Envoy with the jwtproxy filter: bootstrap, supervision, examples.
+//! How Envoy runs the filter: its bootstrap from the verifiers of a configuration, the process
+//! and its end.
+
+mod admin;
+pub mod bootstrap;
+mod error;
+mod locate;
+mod log;
+mod process;
+pub mod verifier;
+
+pub use error::Error;
+pub use process::{Envoy, Options};
+
+/// The compiled filter, a proxy-wasm module.
+pub const FILTER_WASM: &[u8] = include_bytes!(env!("JWTPROXY_FILTER_WASM"));

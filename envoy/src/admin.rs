@@ -1,0 +1,101 @@
+//! The client of Envoy's admin interface.
+
+use crate::Error;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::net::UnixStream;
+
+pub(crate) struct Admin {
+    socket: PathBuf,
+}
+
+impl Admin {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Whether Envoy takes requests; a silent admin interface does not count as an error, since
+    /// at the start there is none yet.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.call(Method::GET, "/ready").await.is_ok()
+    }
+
+    /// Each listener's name and address.
+    pub(crate) async fn listeners(&self) -> Result<Vec<(String, SocketAddr)>, Error> {
+        let answer = self.get_json("/listeners?format=json").await?;
+        Ok(list(&answer, "/listener_statuses")
+            .filter_map(listener)
+            .collect())
+    }
+
+    /// How many requests are being served.
+    pub(crate) async fn active_requests(&self) -> Result<u64, Error> {
+        let path = "/stats?format=json&filter=%5C.downstream_rq_active$";
+        let answer = self.get_json(path).await?;
+        let values = list(&answer, "/stats").filter_map(|stat| stat.get("value")?.as_u64());
+        Ok(values.sum())
+    }
+
+    /// No new connections; the open ones close after the request they are at.
+    pub(crate) async fn drain(&self) -> Result<(), Error> {
+        self.call(Method::POST, "/healthcheck/fail").await?;
+        self.call(Method::POST, "/drain_listeners").await?;
+        Ok(())
+    }
+
+    async fn get_json(&self, path: &str) -> Result<Value, Error> {
+        let body = self.call(Method::GET, path).await?;
+        serde_json::from_slice(&body).map_err(|error| Error::Admin(format!("{path}: {error}")))
+    }
+
+    async fn call(&self, method: Method, path: &str) -> Result<Bytes, Error> {
+        let failed = |error: &dyn std::fmt::Display| Error::Admin(format!("{path}: {error}"));
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|e| failed(&e))?;
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .map_err(|e| failed(&e))?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "admin")
+            .body(Empty::<Bytes>::new())
+            .map_err(|e| failed(&e))?;
+        let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+        if response.status() != StatusCode::OK {
+            return Err(failed(&response.status()));
+        }
+        Ok(response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| failed(&e))?
+            .to_bytes())
+    }
+}
+
+fn list<'a>(answer: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    answer
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn listener(status: &Value) -> Option<(String, SocketAddr)> {
+    let address = status.pointer("/local_address/socket_address")?;
+    let ip = address.get("address")?.as_str()?.parse().ok()?;
+    let port = u16::try_from(address.get("port_value")?.as_u64()?).ok()?;
+    Some((
+        status.get("name")?.as_str()?.to_owned(),
+        SocketAddr::new(ip, port),
+    ))
+}

@@ -1,0 +1,229 @@
+//! The Envoy process, from start to end.
+
+use crate::admin::Admin;
+use crate::bootstrap::{self, Files, listener_name};
+use crate::log::{self, Tail};
+use crate::verifier::VerifierProxy;
+use crate::{Error, FILTER_WASM, locate};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// V8 compiles the filter at the start; on a small and busy machine that takes its time.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often Envoy is asked how far it is.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How long Envoy may take to end once told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How Envoy is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Worker threads; Envoy's default is one for each hardware thread.
+    pub workers: Option<u32>,
+}
+
+/// A running Envoy. Dropped, it is killed.
+pub struct Envoy {
+    child: Child,
+    admin: Admin,
+    addresses: Vec<SocketAddr>,
+    shutdown_timeout: Duration,
+    /// Envoy's files; they go with it.
+    _folder: TempDir,
+}
+
+impl Envoy {
+    /// Starts Envoy with these verifiers and waits until it takes requests.
+    pub async fn start(verifiers: &[VerifierProxy], options: &Options) -> Result<Self, Error> {
+        let binary = locate::envoy()?;
+        check_addresses(verifiers)?;
+        // Private to this user, and short enough for a socket's name.
+        let folder = tempfile::Builder::new()
+            .prefix("jwtproxy-")
+            .tempdir()
+            .map_err(Error::Files)?;
+        let socket = folder.path().join("admin.sock");
+        let bootstrap = write_files(folder.path(), &socket, verifiers).map_err(Error::Files)?;
+        info!(
+            "starting {} for {} verifier(s)",
+            binary.display(),
+            verifiers.len()
+        );
+        let mut child = command(&binary, &bootstrap, options)
+            .spawn()
+            .map_err(|source| Error::Spawn {
+                path: binary,
+                source,
+            })?;
+        let tail = Tail::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(log::pass_on(stderr, tail.clone()));
+        }
+        let admin = Admin::new(socket);
+        wait_until_ready(&mut child, &admin, &tail).await?;
+        let shutdown_timeout = verifiers.iter().map(|v| v.shutdown_timeout).max();
+        let mut envoy = Self {
+            child,
+            admin,
+            addresses: Vec::new(),
+            shutdown_timeout: shutdown_timeout.unwrap_or_default(),
+            _folder: folder,
+        };
+        envoy.addresses = envoy.find_addresses(verifiers.len()).await?;
+        Ok(envoy)
+    }
+
+    /// Where the verifiers listen, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits for Envoy to end by itself, which it never should.
+    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Takes no new requests, waits for those in flight up to the longest `shutdown_timeout`, and
+    /// ends Envoy.
+    pub async fn shut_down(mut self) {
+        match timeout(self.shutdown_timeout, self.drain()).await {
+            Ok(Ok(())) => debug!("all requests have finished"),
+            Ok(Err(error)) => warn!("{error}; ending Envoy at once"),
+            Err(_) => warn!("requests still in flight after {:?}", self.shutdown_timeout),
+        }
+        self.end().await;
+    }
+
+    async fn drain(&self) -> Result<(), Error> {
+        self.admin.drain().await?;
+        while self.admin.active_requests().await? > 0 {
+            sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) {
+        terminate(&self.child);
+        if timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {
+            warn!("Envoy does not end; killing it");
+            let _ = self.child.kill().await;
+        }
+    }
+
+    async fn find_addresses(&self, count: usize) -> Result<Vec<SocketAddr>, Error> {
+        let listeners = self.admin.listeners().await?;
+        let address_of = |index| {
+            let name = listener_name(index);
+            let found = listeners.iter().find(|(own, _)| *own == name);
+            found
+                .map(|(_, address)| *address)
+                .ok_or_else(|| Error::Admin(format!("there is no listener {name}")))
+        };
+        (0..count).map(address_of).collect()
+    }
+}
+
+/// Envoy shares ports with other processes that permit it, so two that were given the same one
+/// would each get some of the connections. This finds the other first.
+fn check_addresses(verifiers: &[VerifierProxy]) -> Result<(), Error> {
+    let mut held = Vec::new();
+    for (index, verifier) in verifiers.iter().enumerate() {
+        let address = SocketAddr::new(verifier.listen.ip, verifier.listen.port);
+        let listener = TcpListener::bind(address).map_err(|source| Error::Listen {
+            listener: listener_name(index),
+            address: address.to_string(),
+            source,
+        })?;
+        held.push(listener);
+    }
+    Ok(())
+}
+
+fn write_files(
+    folder: &Path,
+    admin_socket: &Path,
+    verifiers: &[VerifierProxy],
+) -> std::io::Result<PathBuf> {
+    let filter_wasm = folder.join("jwtproxy-filter.wasm");
+    fs::write(&filter_wasm, FILTER_WASM)?;
+    let files = Files {
+        filter_wasm: &filter_wasm,
+        admin_socket,
+    };
+    let bootstrap = folder.join("bootstrap.json");
+    fs::write(
+        &bootstrap,
+        format!("{:#}", bootstrap::bootstrap(verifiers, files)),
+    )?;
+    Ok(bootstrap)
+}
+
+fn command(binary: &Path, bootstrap: &Path, options: &Options) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .arg("--config-path")
+        .arg(bootstrap)
+        .args(["--disable-hot-restart", "--log-format", log::FORMAT])
+        .args(log::levels())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(workers) = options.workers {
+        command.arg("--concurrency").arg(workers.to_string());
+    }
+    die_with_parent(&mut command);
+    command
+}
+
+async fn wait_until_ready(child: &mut Child, admin: &Admin, tail: &Tail) -> Result<(), Error> {
+    let started = Instant::now();
+    while !admin.is_ready().await {
+        if let Ok(Some(status)) = child.try_wait() {
+            // The rest of the log may still be on its way.
+            sleep(POLL_INTERVAL).await;
+            return Err(Error::EndedAtStart {
+                status: status.to_string(),
+                log: tail.text(),
+            });
+        }
+        if started.elapsed() > START_TIMEOUT {
+            return Err(Error::NotReady(START_TIMEOUT));
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+    debug!("Envoy was ready after {:?}", started.elapsed());
+    Ok(())
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    if let Some(pid) = pid {
+        // It may have ended by itself in the meantime.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// A key press of Ctrl-C is for us alone, and we end Envoy in good order; but when we are killed
+/// without a chance to do so, Envoy must not stay.
+#[expect(
+    unsafe_code,
+    reason = "pre_exec; the closure makes one system call, which is safe there"
+)]
+fn die_with_parent(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is one.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+    }
+}
