@@ -7,7 +7,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
 pub(crate) struct Admin {
@@ -17,6 +17,10 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Whether Envoy takes requests; a silent admin interface does not count as an error, since
@@ -33,9 +37,9 @@ impl Admin {
             .collect())
     }
 
-    /// How many requests are being served.
+    /// How many requests the verifiers are serving; the admin interface's own do not count.
     pub(crate) async fn active_requests(&self) -> Result<u64, Error> {
-        let path = "/stats?format=json&filter=%5C.downstream_rq_active$";
+        let path = "/stats?format=json&filter=%5Ehttp%5C.verifier_.*%5C.downstream_rq_active$";
         let answer = self.get_json(path).await?;
         let values = list(&answer, "/stats").filter_map(|stat| stat.get("value")?.as_u64());
         Ok(values.sum())

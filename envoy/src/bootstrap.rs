@@ -113,6 +113,8 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
         "route_config": {"virtual_hosts": [{
             "name": "all",
             "domains": ["*"],
+            // What Envoy tells itself.
+            "request_headers_to_remove": ["x-envoy-external-address", "x-envoy-internal"],
             "routes": [{
                 "match": {"prefix": "/"},
                 "route": {

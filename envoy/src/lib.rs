@@ -10,6 +10,7 @@ mod process;
 pub mod verifier;
 
 pub use error::Error;
+pub use locate::envoy as locate;
 pub use process::{Envoy, Options};
 
 /// The compiled filter, a proxy-wasm module.

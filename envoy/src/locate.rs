@@ -9,7 +9,7 @@ const PROJECT_ENVOY: &str = ".tools/envoy/envoy";
 
 /// The Envoy binary: `ENVOY_PATH`, else the `PATH`, else the project's own, when this executable
 /// runs from inside the project.
-pub(crate) fn envoy() -> Result<PathBuf, Error> {
+pub fn envoy() -> Result<PathBuf, Error> {
     if let Some(path) = env::var_os("ENVOY_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         return if path.is_file() {

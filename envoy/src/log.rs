@@ -38,7 +38,8 @@ impl Tail {
 /// which is too much for ours.
 pub(crate) fn levels() -> [&'static str; 4] {
     let (envoy, filter) = match () {
-        () if enabled!(Level::DEBUG) => ("info", "wasm:debug"),
+        // At `info`, "main" lists every extension there is.
+        () if enabled!(Level::DEBUG) => ("info", "wasm:debug,main:warning"),
         () if enabled!(Level::INFO) => ("warning", "wasm:info"),
         () if enabled!(Level::WARN) => ("warning", "wasm:warning"),
         () => ("error", "wasm:error"),

@@ -88,6 +88,11 @@ impl Envoy {
         &self.addresses
     }
 
+    /// The socket of the admin interface, which speaks HTTP and is open to this user alone.
+    pub fn admin_socket(&self) -> &Path {
+        self.admin.socket()
+    }
+
     /// Waits for Envoy to end by itself, which it never should.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await

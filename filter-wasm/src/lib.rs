@@ -4,6 +4,7 @@
 //! below `host` translate Envoy's calls to it and exist only in the wasm build.
 
 pub mod authorization;
+pub mod configuration;
 pub mod gate;
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -23,7 +23,7 @@ impl TestSigner {
     /// The service `svc`, whose key is `k1`.
     #[allow(clippy::expect_used, reason = "a fixed key")]
     pub fn service() -> Self {
-        let key = RsaPrivateKey::from_pkcs1_pem(include_str!("../testdata/service.key"));
+        let key = RsaPrivateKey::from_pkcs1_pem(Self::SERVICE_PRIVATE_PEM);
         Self {
             key: key.expect("the key in testdata"),
         }
@@ -43,6 +43,9 @@ impl TestSigner {
     pub fn key_name() -> KeyName {
         KeyName::new("svc".into(), "k1".into()).expect("a short name")
     }
+
+    /// The private key of [`TestSigner::service`] as PEM, PKCS#1.
+    pub const SERVICE_PRIVATE_PEM: &str = include_str!("../testdata/service.key");
 
     /// The public half as PEM.
     #[allow(clippy::expect_used, reason = "a fixed key")]

@@ -1,1 +1,7 @@
 //! jwtproxy: the signing forward proxy and the command that runs it all.
+
+pub mod command_line;
+pub mod config;
+pub mod proxy;
+pub mod run;
+pub mod signing;

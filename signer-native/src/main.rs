@@ -1,2 +1,36 @@
 //! The command `jwtproxy`.
-fn main() {}
+
+use signer_native::command_line::Arguments;
+use signer_native::config::Config;
+use signer_native::run::run;
+use std::process::ExitCode;
+use tracing::error;
+use tracing::level_filters::LevelFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::read();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(arguments.log_level))
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    let options = envoy::Options {
+        workers: arguments.workers,
+    };
+    match run(config, &options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// On a terminal and in a log alike, whatever the level.
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    error!("{error}");
+    ExitCode::FAILURE
+}

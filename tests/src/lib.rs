@@ -1,1 +1,17 @@
-//! End-to-end: real Envoy, real signer, real registry.
+//! The peers of the end-to-end tests and of the demonstration.
+//!
+//! Each is a value that writes its own configuration, listens on a free port of the loopback
+//! interface, is ready once it is there, and ends when it is dropped.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what fails here fails the test"
+)]
+
+pub mod client;
+pub mod jwtproxy;
+pub mod registry;
+pub mod tokens;
+pub mod upstream;
+pub mod verifier;

@@ -4,6 +4,7 @@ use super::metrics::Metrics;
 use super::shared_data::HostSharedData;
 use super::signature;
 use super::stream::Stream;
+use crate::configuration;
 use crate::gate::{Decision, Gate, StreamId};
 use crate::keys::{Fetch, Keys};
 use crate::nonces::SharedNonces;
@@ -42,8 +43,7 @@ pub(super) struct Root {
 
 impl Plugin {
     fn new(config: FilterConfig) -> Self {
-        let (signatures, who) = signature::best_verifier();
-        info!("jwtproxy: ready; signatures are checked by {who}");
+        let signatures = signature::best_verifier();
         let nonces = nonce_store(&config);
         let registry = match &config.key_server {
             KeyServer::Keyregistry(registry) => Some(registry.clone()),
@@ -101,8 +101,8 @@ impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
         // The host's own level, so that what would not be written is not formatted either.
         proxy_wasm::set_log_level(hostcalls::get_log_level().unwrap_or(LogLevel::Info));
-        let json = self.get_plugin_configuration().unwrap_or_default();
-        match FilterConfig::from_json(&json) {
+        let bytes = self.get_plugin_configuration().unwrap_or_default();
+        match configuration::read(&bytes) {
             Ok(config) => {
                 self.plugin = Some(Rc::new(Plugin::new(config)));
                 true

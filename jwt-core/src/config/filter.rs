@@ -56,7 +56,7 @@ pub struct Keyregistry {
 }
 
 impl FilterConfig {
-    /// Reads the bytes Envoy hands to the filter.
+    /// Reads the text of a JSON object.
     pub fn from_json(json: &[u8]) -> Result<Self, Mistakes> {
         if json.trim_ascii().is_empty() {
             let mut mistakes = Mistakes::default();
@@ -66,12 +66,17 @@ impl FilterConfig {
             );
             return Err(mistakes);
         }
-        let tree = serde_json::from_slice(json).map_err(|error| {
+        let tree: Value = serde_json::from_slice(json).map_err(|error| {
             let mut mistakes = Mistakes::default();
             mistakes.push("", format!("the configuration is not JSON: {error}"));
             mistakes
         })?;
-        reader::read("", &tree, Self::from_section)
+        Self::from_tree(&tree)
+    }
+
+    /// Reads a configuration that is taken apart already.
+    pub fn from_tree(tree: &Value) -> Result<Self, Mistakes> {
+        reader::read("", tree, Self::from_section)
     }
 
     fn from_section(section: &mut Section<'_>) -> Option<Self> {

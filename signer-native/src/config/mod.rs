@@ -1,0 +1,115 @@
+//! The configuration file: read whole, or refused with every mistake in it.
+//!
+//! Raw YAML and ready configuration are two things with one way between them. Files that the
+//! configuration names are read on the way, so that a ready configuration has all it needs.
+
+mod address;
+mod file;
+mod signer;
+mod verifier;
+
+use crate::proxy::Settings;
+use crate::signing::RequestSigner;
+use envoy::verifier::{SocketAddress, VerifierProxy};
+use jwt_core::config::reader::{self, Mistakes, Section};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A ready configuration: at least one proxy.
+#[derive(Debug)]
+pub struct Config {
+    /// The signer, if there is one.
+    pub signer: Option<SignerProxy>,
+    /// The verifiers in the order of the file, without those that are not enabled.
+    pub verifiers: Vec<VerifierProxy>,
+}
+
+/// The signing forward proxy.
+#[derive(Debug)]
+pub struct SignerProxy {
+    /// Where it listens.
+    pub listen: SocketAddress,
+    /// What it signs with.
+    pub signer: RequestSigner,
+    /// How patient it is.
+    pub settings: Settings,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not YAML.
+    #[error("{path}: not valid YAML: {problem}")]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What, with line and column.
+        problem: String,
+    },
+    /// The file does not say what it should.
+    #[error("{path}: the configuration has mistakes:\n{mistakes}")]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        mistakes: Mistakes,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file and the files it names.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let tree = file::read_yaml(path)?;
+        reader::read("", &tree, |section| {
+            // Other top-level keys belong to other programs.
+            section.permit_others();
+            section.field("jwtproxy").section(Self::from_section)
+        })
+        .map_err(|mistakes| ConfigError::Mistakes {
+            path: path.to_owned(),
+            mistakes,
+        })
+    }
+
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let signer_field = section.field("signer_proxy");
+        let signer = match signer_field.is_present() {
+            true => signer_field.section(|proxy| enabled(proxy, signer::signer_proxy)),
+            false => Some(None),
+        };
+        let verifiers = section
+            .field("verifier_proxies")
+            .sections(|proxy| enabled(proxy, verifier::verifier_proxy));
+        let config = Self {
+            signer: signer?,
+            verifiers: verifiers?.into_iter().flatten().collect(),
+        };
+        if config.signer.is_none() && config.verifiers.is_empty() {
+            section.mistake(
+                "nothing to run: expected \"signer_proxy\" or \"verifier_proxies\", enabled",
+            );
+            return None;
+        }
+        Some(config)
+    }
+}
+
+/// A proxy that is not enabled is not looked at: what it names need not exist.
+fn enabled<T>(
+    section: &mut Section<'_>,
+    parse: impl FnOnce(&mut Section<'_>) -> Option<T>,
+) -> Option<Option<T>> {
+    if section.field("enabled").or(true, reader::boolean)? {
+        return parse(section).map(Some);
+    }
+    section.permit_others();
+    Some(None)
+}

@@ -1,0 +1,125 @@
+//! What goes wrong with one request, and how the client is told.
+
+use crate::signing::SigningError;
+use http::header::CONTENT_TYPE;
+use http::uri::Authority;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper_util::client::legacy;
+use std::error::Error as _;
+
+/// Why a request was not forwarded, or got no answer.
+///
+/// The text goes to the client: it names the server asked for, never a token, a key or the user
+/// information of a URL.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(
+        "this is a forward proxy: the request target must be an absolute http:// URL, as \
+         clients send it that are told to use a proxy"
+    )]
+    NotProxyRequest,
+    #[error("CONNECT is not supported, so https:// cannot go through this proxy")]
+    Connect,
+    #[error("the scheme {0:?} is not supported, only \"http\"")]
+    Scheme(String),
+    #[error("the request target has no valid host and port")]
+    Authority,
+    #[error("a request needs exactly one Host header")]
+    Host,
+    #[error("the transfer coding {0:?} is not supported, only \"chunked\"")]
+    RequestTransferCoding(String),
+    #[error("the request body broke off: {0}")]
+    RequestBody(String),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    #[error("cannot connect to {0}: {1}")]
+    Unreachable(Authority, String),
+    #[error("no answer from {0}: {1}")]
+    NoAnswer(Authority, String),
+    #[error("{0} answered with the transfer coding {1:?}, which nobody asked for")]
+    ResponseTransferCoding(Authority, String),
+    #[error("{0} switched protocols, which nobody asked for")]
+    SwitchedProtocols(Authority),
+}
+
+impl Error {
+    /// What the HTTP client says when `authority` did not answer.
+    pub(super) fn from_client(authority: Authority, error: &legacy::Error) -> Self {
+        let reason = causes(error);
+        if error.is_connect() {
+            Self::Unreachable(authority, reason)
+        } else if is_of_request_body(error) {
+            Self::RequestBody(reason)
+        } else {
+            Self::NoAnswer(authority, reason)
+        }
+    }
+
+    /// The one place that says which failure is whose: 4xx the client's, 502 ours.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotProxyRequest
+            | Self::Scheme(_)
+            | Self::Authority
+            | Self::Host
+            | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::FORBIDDEN,
+            // RFC 9112 §6.1: "A server that receives a request message with a transfer coding it
+            // does not understand SHOULD respond with 501".
+            Self::RequestTransferCoding(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Signing(_)
+            | Self::Unreachable(..)
+            | Self::NoAnswer(..)
+            | Self::ResponseTransferCoding(..)
+            | Self::SwitchedProtocols(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The response that tells the client.
+    pub(super) fn to_response(&self) -> Response<Full<Bytes>> {
+        let text = format!("jwtproxy: unable to sign request: {self}\n");
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = self.status();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+    }
+}
+
+/// The causes of an error without the error itself, which only says "client error".
+fn causes(error: &legacy::Error) -> String {
+    let causes: Vec<_> = chain(error).map(ToString::to_string).collect();
+    if causes.is_empty() {
+        return error.to_string();
+    }
+    causes.join(": ")
+}
+
+/// Whether the body that the client was sending failed, rather than the server.
+fn is_of_request_body(error: &legacy::Error) -> bool {
+    chain(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_user)
+}
+
+fn chain(error: &legacy::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn a_failure_is_plain_text_with_the_prefix() {
+        let response = Error::from(SigningError::Random).to_response();
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(b"jwtproxy: unable to sign request: the system gave no random"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Everything that a configuration asks for, from start to end.
+
+use crate::config::{Config, SignerProxy};
+use crate::proxy::Proxy;
+use envoy::Envoy;
+use envoy::verifier::SocketAddress;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+/// Why jwtproxy does not run, or runs no more.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The verifiers cannot be started.
+    #[error(transparent)]
+    Envoy(#[from] envoy::Error),
+    /// Envoy has ended by itself.
+    #[error("Envoy has ended unexpectedly ({0})")]
+    EnvoyEnded(ExitStatus),
+    /// The signer has no address to listen on.
+    #[error("signer_proxy: cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system refuses something that always works.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// Runs until a signal asks for the end, which comes once requests in flight have finished or
+/// have taken too long. A second signal ends everything at once.
+pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunError> {
+    let mut signals = Signals::listen()?;
+    let signer = match config.signer {
+        Some(signer) => Some(RunningSigner::start(signer).await?),
+        None => None,
+    };
+    let mut envoy = tokio::select! {
+        envoy = start_envoy(&config.verifiers, options) => envoy?,
+        // Nothing has been served yet.
+        () = signals.next() => return Ok(()),
+    };
+    info!("jwtproxy is ready");
+    tokio::select! {
+        () = signals.next() => {}
+        ended = envoy_ended(&mut envoy) => return Err(ended),
+    }
+    info!("shutting down; a second signal ends at once");
+    tokio::select! {
+        () = finish(signer, envoy) => info!("jwtproxy has ended"),
+        () = signals.next() => warn!("ended by a second signal"),
+    }
+    Ok(())
+}
+
+struct RunningSigner {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl RunningSigner {
+    async fn start(signer: SignerProxy) -> Result<Self, RunError> {
+        let address = SocketAddr::new(signer.listen.ip, signer.listen.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen {
+                address: signer.listen,
+                source,
+            })?;
+        info!("signer listening on {}", listener.local_addr()?);
+        let proxy = Proxy::new(Arc::new(signer.signer), signer.settings);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            proxy.serve(listener, async { drop(stopped.await) }).await;
+        });
+        Ok(Self { stop, task })
+    }
+
+    async fn finish(self) {
+        // The proxy may have ended already.
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            error!("the signer has failed: {error}");
+        }
+    }
+}
+
+async fn start_envoy(
+    verifiers: &[envoy::verifier::VerifierProxy],
+    options: &envoy::Options,
+) -> Result<Option<Envoy>, envoy::Error> {
+    if verifiers.is_empty() {
+        return Ok(None);
+    }
+    let envoy = Envoy::start(verifiers, options).await?;
+    for (verifier, address) in verifiers.iter().zip(envoy.addresses()) {
+        let audience = verifier.policy.audience.as_str();
+        info!("verifier listening on {address}, for {audience}");
+    }
+    Ok(Some(envoy))
+}
+
+async fn envoy_ended(envoy: &mut Option<Envoy>) -> RunError {
+    match envoy {
+        Some(envoy) => match envoy.ended().await {
+            Ok(status) => RunError::EnvoyEnded(status),
+            Err(error) => error.into(),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn finish(signer: Option<RunningSigner>, envoy: Option<Envoy>) {
+    tokio::join!(
+        async {
+            if let Some(signer) = signer {
+                signer.finish().await;
+            }
+        },
+        async {
+            if let Some(envoy) = envoy {
+                envoy.shut_down().await;
+            }
+        }
+    );
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The behaviour that users see, each with the real Envoy.
+
+/// A request on its whole way: signer, Envoy with the filter, upstream.
+mod chain;
+/// The command: its configuration, its signals, its end.
+mod command;
+/// The filter's own configuration: refused by Envoy at load, with our words.
+mod filter_configuration;
+/// Requests that no honest client sends.
+mod hostile_requests;
+/// When keys are fetched, and what happens when they cannot be.
+mod key_fetches;
+/// Each rule on tokens, with its status and its reason.
+mod refusals;
+/// Single use, however many try at once.
+mod replays;

@@ -1,0 +1,185 @@
+//! The command `jwtproxy` as a process.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+/// Far beyond what a start or an end takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running `jwtproxy`. Dropped, it is killed, and its Envoy with it.
+pub struct Jwtproxy {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Where the signer listens, if there is one.
+    pub signer: Option<SocketAddr>,
+    /// Where the verifiers listen, in the order of the configuration.
+    pub verifiers: Vec<SocketAddr>,
+    folder: TempDir,
+}
+
+/// What became of a `jwtproxy` that was not meant to run on.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it said.
+    pub stderr: String,
+}
+
+impl Jwtproxy {
+    /// Starts with this configuration and these files beside it (name, content), which the
+    /// configuration can name as `$DIR/name`, and waits until it is ready.
+    pub async fn start(yaml: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let (folder, config) = write(yaml, files);
+        let mut child = command(&config, arguments)
+            .spawn()
+            .expect("jwtproxy starts");
+        let stderr = child.stderr.take().expect("a pipe");
+        let log = Arc::default();
+        let mut this = Self {
+            child,
+            log,
+            signer: None,
+            verifiers: Vec::new(),
+            folder,
+        };
+        let ready = timeout(PATIENCE, this.read_until_ready(stderr)).await;
+        assert!(
+            matches!(ready, Ok(true)),
+            "jwtproxy is not ready:\n{}",
+            this.log()
+        );
+        this
+    }
+
+    /// Runs to the end.
+    pub async fn run(yaml: &str, files: &[(&str, &str)]) -> Finished {
+        let (_folder, config) = write(yaml, files);
+        Self::run_file(&config).await
+    }
+
+    /// Runs to the end with a configuration file that need not be there.
+    pub async fn run_file(config: &Path) -> Finished {
+        let output = timeout(PATIENCE, command(config, &[]).output()).await;
+        let output = output.expect("jwtproxy ends").expect("jwtproxy starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Finished {
+            status: output.status,
+            stderr,
+        }
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join("\n")
+    }
+
+    /// Sends SIGTERM, as a service manager does.
+    pub async fn terminate(&self) {
+        let pid = self.child.id().expect("a running process").to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(status.expect("kill").success());
+    }
+
+    /// Kills the Envoy that it runs.
+    pub async fn kill_envoy(&self) {
+        let pid = self.child.id().expect("a running process").to_string();
+        let status = Command::new("pkill")
+            .args(["-KILL", "-P", &pid])
+            .status()
+            .await;
+        assert!(status.expect("pkill").success());
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        status
+            .unwrap_or_else(|_| panic!("jwtproxy does not end:\n{}", self.log()))
+            .expect("a status")
+    }
+
+    async fn read_until_ready(&mut self, stderr: ChildStderr) -> bool {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            push(&self.log, &line);
+            if let Some(address) = address_after(&line, "signer listening on ") {
+                self.signer = Some(address);
+            } else if let Some(address) = address_after(&line, "verifier listening on ") {
+                self.verifiers.push(address);
+            } else if line.ends_with("jwtproxy is ready") {
+                let log = self.log.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        push(&log, &line);
+                    }
+                });
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn push(log: &Mutex<Vec<String>>, line: &str) {
+    log.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(line.to_owned());
+}
+
+fn address_after(line: &str, words: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(words)?;
+    rest.split([',', ' ']).next()?.parse().ok()
+}
+
+fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).expect("a file");
+    }
+    let config = folder.path().join("config.yaml");
+    let yaml = yaml.replace("$DIR", &folder.path().to_string_lossy());
+    fs::write(&config, yaml).expect("a file");
+    (folder, config)
+}
+
+fn command(config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .arg("-config")
+        .arg(config)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// The binary that was built with this test.
+fn binary() -> PathBuf {
+    let this = std::env::current_exe().expect("a path");
+    let found = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("jwtproxy"));
+    let found = found.into_iter().find(|path| path.is_file());
+    found.expect("the binary jwtproxy beside the tests: run `make test`, or `cargo build` first")
+}

@@ -1,0 +1,97 @@
+//! A verifier: Envoy with the filter, configured from YAML as `jwtproxy` does it.
+
+use crate::client;
+use crate::registry::TestRegistry;
+use crate::tokens::AUDIENCE;
+use crate::upstream::Upstream;
+use envoy::{Envoy, Options};
+use signer_native::config::Config;
+use std::fs;
+use std::net::SocketAddr;
+
+/// A running verifier.
+pub struct Verifier {
+    envoy: Envoy,
+    address: SocketAddr,
+}
+
+impl Verifier {
+    /// Starts one whose keys are those of `registry`. `extra` is more YAML for
+    /// `verifier:`.
+    pub async fn start(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> Self {
+        Self::start_with_workers(upstream, registry, extra, 1).await
+    }
+
+    /// The same, with several workers.
+    pub async fn start_with_workers(
+        upstream: &Upstream,
+        registry: &TestRegistry,
+        extra: &str,
+        workers: u32,
+    ) -> Self {
+        let yaml = yaml(upstream, registry, extra);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config.yaml");
+        fs::write(&path, &yaml).expect("a file");
+        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        let options = Options {
+            workers: Some(workers),
+        };
+        let envoy = Envoy::start(&config.verifiers, &options).await;
+        let envoy = envoy.unwrap_or_else(|error| panic!("{error}"));
+        let address = *envoy.addresses().first().expect("one verifier");
+        Self { envoy, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A number of Envoy's statistics by the name Prometheus shows, labels included.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = client::get_at_socket(self.envoy.admin_socket(), "/stats/prometheus").await;
+        let name = if name.contains('{') {
+            name.to_owned()
+        } else {
+            format!("{name}{{}}")
+        };
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&name)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no metric {name}"));
+        value.parse().expect("a number")
+    }
+
+    /// How many workers have had connections.
+    pub async fn workers_used(&self) -> usize {
+        let path = "/stats?filter=worker_.*downstream_cx_total";
+        let text = client::get_at_socket(self.envoy.admin_socket(), path).await;
+        let counts = text.lines().filter_map(|line| line.rsplit_once(": "));
+        // The admin interface's listener has no worker.
+        counts
+            .filter(|(name, count)| !name.contains("admin") && *count != "0")
+            .count()
+    }
+}
+
+/// A configuration with one verifier.
+fn yaml(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> String {
+    format!(
+        r#"
+jwtproxy:
+  verifier_proxies:
+  - listen_addr: "127.0.0.1:0"
+    verifier:
+      upstream: "http://{}/"
+      audience: {AUDIENCE}
+      key_server: {{type: keyregistry, options: {{registry: "{}"}}}}
+{}"#,
+        upstream.address(),
+        registry.url(),
+        extra
+            .lines()
+            .map(|line| format!("      {line}\n"))
+            .collect::<String>(),
+    )
+}
