@@ -8,9 +8,12 @@ use std::net::{SocketAddr, TcpListener};
 
 /// The values of a header field that an upstream received.
 fn values<'a>(received: &'a Value, name: &str) -> Vec<&'a str> {
-    let headers = received["headers"].as_array().unwrap();
-    let values = headers.iter().filter(|pair| pair[0] == name);
-    values.map(|pair| pair[1].as_str().unwrap()).collect()
+    let headers = received["headers"].as_array().unwrap().iter();
+    let fields = headers.map(|field| field.as_str().unwrap().split_once(": ").unwrap());
+    fields
+        .filter(|(own, _)| *own == name)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// The audience must name the verifier's port before the verifier runs.

@@ -1,5 +1,13 @@
 //! The behaviour that users see, each with the real Envoy.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails the test"
+)]
+
 /// A request on its whole way: signer, Envoy with the filter, upstream.
 mod chain;
 /// The command: its configuration, its signals, its end.
