@@ -164,9 +164,8 @@ fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
         }),
     };
     FilterConfig {
-        policy: verifier.policy.clone(),
+        rules: verifier.rules.clone(),
         key_server,
-        nonce_storage: verifier.nonce_storage,
     }
 }
 

@@ -2,8 +2,7 @@
 
 use http::Uri;
 use jwt_core::config::filter::PresharedKey;
-use jwt_core::config::verifier::NonceStorage;
-use jwt_core::policy::Policy;
+use jwt_core::config::verifier::Rules;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,12 +17,10 @@ pub struct VerifierProxy {
     pub shutdown_timeout: Duration,
     /// Where verified requests go; the path is put before the request's.
     pub upstream: HttpUrl,
-    /// What is demanded of tokens.
-    pub policy: Policy,
+    /// What it is to do.
+    pub rules: Rules,
     /// Where keys come from.
     pub key_server: KeyServer,
-    /// Where used nonces are remembered.
-    pub nonce_storage: NonceStorage,
 }
 
 /// Where a verifier's keys come from.

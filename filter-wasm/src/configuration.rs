@@ -97,9 +97,12 @@ mod tests {
         let proto = to_struct(configuration().as_object().unwrap()).encode_to_vec();
         for bytes in [json.as_bytes(), format!("\n{json}\n").as_bytes(), &proto] {
             let config = read(bytes).unwrap();
-            assert_eq!(config.policy.audience.as_str(), "https://api");
-            assert_eq!(config.policy.claims_verifiers.len(), 1);
-            assert_eq!(config.nonce_storage, NonceStorage::Local { capacity: 5000 });
+            assert_eq!(config.rules.policy.audience.as_str(), "https://api");
+            assert_eq!(config.rules.policy.claims_verifiers.len(), 1);
+            assert_eq!(
+                config.rules.nonce_storage,
+                NonceStorage::Local { capacity: 5000 }
+            );
             assert!(matches!(config.key_server, KeyServer::Keyregistry(_)));
         }
     }

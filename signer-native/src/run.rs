@@ -104,7 +104,7 @@ async fn start_envoy(
     }
     let envoy = Envoy::start(verifiers, options).await?;
     for (verifier, address) in verifiers.iter().zip(envoy.addresses()) {
-        let audience = verifier.policy.audience.as_str();
+        let audience = verifier.rules.policy.audience.as_str();
         info!("verifier listening on {address}, for {audience}");
     }
     Ok(Some(envoy))

@@ -1,7 +1,7 @@
 use envoy::bootstrap::{Files, bootstrap};
 use envoy::verifier::{HttpUrl, KeyServer, SocketAddress, VerifierProxy};
 use jwt_core::audience::Audience;
-use jwt_core::config::verifier::NonceStorage;
+use jwt_core::config::verifier::{NonceStorage, Rules};
 use jwt_core::policy::Policy;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -16,17 +16,19 @@ fn verifier() -> VerifierProxy {
         },
         shutdown_timeout: Duration::ZERO,
         upstream: HttpUrl::parse("http://127.0.0.1:1/").unwrap(),
-        policy: Policy {
-            audience: Audience::new("x"),
-            max_skew: Duration::ZERO,
-            max_ttl: Duration::ZERO,
-            claims_verifiers: Vec::new(),
+        rules: Rules {
+            policy: Policy {
+                audience: Audience::new("x"),
+                max_skew: Duration::ZERO,
+                max_ttl: Duration::ZERO,
+                claims_verifiers: Vec::new(),
+            },
+            nonce_storage: NonceStorage::Void,
         },
         key_server: KeyServer::Keyregistry {
             url: HttpUrl::parse("http://127.0.0.1:1/").unwrap(),
             cache_duration: Duration::ZERO,
         },
-        nonce_storage: NonceStorage::Void,
     }
 }
 

@@ -53,7 +53,7 @@ impl Plugin {
             KeyServer::Preshared(preshared) => Keys::preshared(preshared),
             KeyServer::Keyregistry(registry) => Keys::registry(registry, Rc::new(HostSharedData)),
         };
-        let gate = RefCell::new(Gate::new(config.policy, keys, signatures, nonces));
+        let gate = RefCell::new(Gate::new(config.rules.policy, keys, signatures, nonces));
         Self {
             gate,
             metrics: Metrics::define(),
@@ -80,7 +80,7 @@ impl Plugin {
 }
 
 fn nonce_store(config: &FilterConfig) -> Box<dyn NonceStore> {
-    let NonceStorage::Local { capacity } = config.nonce_storage else {
+    let NonceStorage::Local { capacity } = config.rules.nonce_storage else {
         return Box::new(VoidNonceStore);
     };
     let mut hash_key = [0; 16];
@@ -88,7 +88,7 @@ fn nonce_store(config: &FilterConfig) -> Box<dyn NonceStore> {
         // Without a secret key an attacker could aim at a bucket, but no replay gets through.
         warn!("jwtproxy: no random numbers for the nonce store's hash key: {error}");
     }
-    let scope = config.policy.audience.as_str().to_owned();
+    let scope = config.rules.policy.audience.as_str().to_owned();
     Box::new(SharedNonces::new(
         Rc::new(HostSharedData),
         scope,

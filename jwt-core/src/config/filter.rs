@@ -3,21 +3,18 @@
 
 use super::duration;
 use super::reader::{self, Mistakes, Section};
-use super::verifier::{self, NonceStorage};
+use super::verifier::{self, Rules};
 use crate::key::{KeyName, PublicKey};
-use crate::policy::Policy;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// A ready configuration; there is none that would not work.
 #[derive(Clone, Debug)]
 pub struct FilterConfig {
-    /// What is demanded of tokens.
-    pub policy: Policy,
+    /// What it is to do.
+    pub rules: Rules,
     /// Where keys come from.
     pub key_server: KeyServer,
-    /// Where used nonces are remembered.
-    pub nonce_storage: NonceStorage,
 }
 
 /// Where keys come from.
@@ -80,20 +77,18 @@ impl FilterConfig {
     }
 
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        let policy = verifier::policy(section);
+        let rules = verifier::rules(section);
         let key_server = section.field("key_server").section(KeyServer::from_section);
-        let nonce_storage = verifier::nonce_storage(section);
         Some(Self {
-            policy: policy?,
+            rules: rules?,
             key_server: key_server?,
-            nonce_storage: nonce_storage?,
         })
     }
 
     /// The JSON that [`FilterConfig::from_json`] reads.
     pub fn to_json(&self) -> Value {
         let mut fields = Map::new();
-        verifier::write(&self.policy, self.nonce_storage, &mut fields);
+        verifier::write(&self.rules, &mut fields);
         fields.insert("key_server".to_owned(), self.key_server.to_json());
         Value::Object(fields)
     }
@@ -214,6 +209,7 @@ fn absolute_path(value: &Value) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::verifier::NonceStorage;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -238,10 +234,10 @@ mod tests {
     #[test]
     fn a_short_configuration_has_the_defaults_of_the_contract() {
         let config = read(&keyregistry()).unwrap();
-        assert_eq!(config.policy.max_skew, Duration::from_secs(60));
-        assert_eq!(config.policy.max_ttl, Duration::from_secs(300));
+        assert_eq!(config.rules.policy.max_skew, Duration::from_secs(60));
+        assert_eq!(config.rules.policy.max_ttl, Duration::from_secs(300));
         assert_eq!(
-            config.nonce_storage,
+            config.rules.nonce_storage,
             NonceStorage::Local {
                 capacity: 1_000_000
             }

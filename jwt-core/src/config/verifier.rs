@@ -22,8 +22,27 @@ pub enum NonceStorage {
     Void,
 }
 
+/// What a verifier is to do, wherever its configuration comes from.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What is demanded of tokens.
+    pub policy: Policy,
+    /// Where used nonces are remembered.
+    pub nonce_storage: NonceStorage,
+}
+
+/// Reads the keys that are the same in the YAML file and in the filter's JSON.
+pub fn rules(section: &mut Section<'_>) -> Option<Rules> {
+    let policy = policy(section);
+    let nonce_storage = nonce_storage(section);
+    Some(Rules {
+        policy: policy?,
+        nonce_storage: nonce_storage?,
+    })
+}
+
 /// The keys `audience`, `max_skew`, `max_ttl` and `claims_verifiers`.
-pub fn policy(section: &mut Section<'_>) -> Option<Policy> {
+fn policy(section: &mut Section<'_>) -> Option<Policy> {
     let audience = section.field("audience").required(reader::text);
     let max_skew = section
         .field("max_skew")
@@ -41,7 +60,7 @@ pub fn policy(section: &mut Section<'_>) -> Option<Policy> {
 }
 
 /// The key `nonce_storage`.
-pub fn nonce_storage(section: &mut Section<'_>) -> Option<NonceStorage> {
+fn nonce_storage(section: &mut Section<'_>) -> Option<NonceStorage> {
     section.field("nonce_storage").section(|storage| {
         let kind = storage
             .field("type")
@@ -76,12 +95,16 @@ fn claims_verifier(section: &mut Section<'_>) -> Option<ClaimsVerifier> {
     Some(ClaimsVerifier::Static(claims))
 }
 
-/// Writes what [`policy`] and [`nonce_storage`] read.
-pub(super) fn write(policy: &Policy, nonces: NonceStorage, into: &mut Map<String, Value>) {
+/// Writes what [`rules`] reads.
+pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
+    let Rules {
+        policy,
+        nonce_storage,
+    } = rules;
     let claims_verifiers: Vec<_> = (policy.claims_verifiers.iter())
         .map(|ClaimsVerifier::Static(claims)| json!({"type": "static", "options": claims}))
         .collect();
-    let nonce_storage = match nonces {
+    let nonce_storage = match nonce_storage {
         NonceStorage::Local { capacity } => {
             json!({"type": "local", "options": {"capacity": capacity}})
         }

@@ -25,9 +25,8 @@ pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy>
     }
     section.field("verifier").section(|section| {
         let upstream = section.field("upstream").required(http_url);
-        let policy = verifier::policy(section);
+        let rules = verifier::rules(section);
         let key_server = section.field("key_server").section(key_server);
-        let nonce_storage = verifier::nonce_storage(section);
         for not_yet in [
             "excludes",
             "auth_redirect_url",
@@ -40,9 +39,8 @@ pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy>
             listen: listen?,
             shutdown_timeout: shutdown_timeout?,
             upstream: upstream?,
-            policy: policy?,
+            rules: rules?,
             key_server: key_server?,
-            nonce_storage: nonce_storage?,
         })
     })
 }
