@@ -36,7 +36,7 @@ filter: ## build the Envoy filter, build/jwtproxy-filter.wasm
 build: filter ## build the filter and the release binaries
 	cargo build --release $(LOCKED) -p signer-native -p keyregistry-mock
 
-demo: setup-run filter ## show it all working: sign, verify, refuse, rotate
+demo: setup-run filter ## show it all working: sign, verify, refuse
 	$(DEMO)
 	$(RUN_DEMO)
 
