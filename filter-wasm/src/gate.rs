@@ -206,7 +206,7 @@ mod tests {
         let signer = TestSigner::service();
         Keys::preshared(PresharedKey {
             name: TestSigner::key_name(),
-            key: signer.public_key(),
+            key: Box::new(signer.public_key()),
             pem: signer.public_pem(),
         })
     }

@@ -51,7 +51,7 @@ pub struct Fetch {
 impl Keys {
     /// The one key there is.
     pub fn preshared(preshared: PresharedKey) -> Self {
-        Self::Preshared(preshared.name, Rc::new(preshared.key))
+        Self::Preshared(preshared.name, Rc::from(preshared.key))
     }
 
     /// The keys of a registry, none of them fetched by this worker yet.

@@ -33,9 +33,97 @@ impl SignatureVerifier for PureRust {
             Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
             Algorithm::Rs384 => jsonwebtoken::Algorithm::RS384,
             Algorithm::Rs512 => jsonwebtoken::Algorithm::RS512,
+            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+            Algorithm::Ps384 => jsonwebtoken::Algorithm::PS384,
+            Algorithm::Ps512 => jsonwebtoken::Algorithm::PS512,
+            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+            Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
         };
         let factory = rust_crypto::DEFAULT_PROVIDER.verifier_factory;
         factory(&algorithm, key.decoding_key())
             .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+    }
+}
+
+/// An ECDSA signature as everybody but JWS has it: the two numbers in DER (RFC 3279 §2.2.3) instead
+/// of one after the other (RFC 7518 §3.4). `None` when it is no pair of numbers for the curve.
+pub fn ecdsa_in_der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
+    match algorithm {
+        Algorithm::Es256 => {
+            let signature = p256::ecdsa::Signature::from_slice(signature).ok()?;
+            Some(signature.to_der().as_bytes().to_vec())
+        }
+        Algorithm::Es384 => {
+            let signature = p384::ecdsa::Signature::from_slice(signature).ok()?;
+            Some(signature.to_der().as_bytes().to_vec())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Token;
+    use serde::Deserialize;
+    use serde_json::Value;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// A token that another library (PyJWT) has signed, some of them changed afterwards.
+    #[derive(Deserialize)]
+    struct Vector {
+        name: String,
+        jwk: Value,
+        token: String,
+        good: bool,
+    }
+
+    fn vectors() -> Vec<Vector> {
+        serde_json::from_str(include_str!("../testdata/signatures.json")).unwrap()
+    }
+
+    fn is_good(token: &str, key: &PublicKey) -> bool {
+        let token = Token::parse(token).unwrap();
+        key.permits(token.algorithm())
+            && PureRust.verify(
+                token.algorithm(),
+                key,
+                token.signing_input(),
+                token.signature(),
+            )
+    }
+
+    #[test]
+    fn signatures_of_another_library_are_told_apart() {
+        for Vector {
+            name,
+            jwk,
+            token,
+            good,
+        } in vectors()
+        {
+            let key = PublicKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
+            assert_eq!(is_good(&token, &key), good, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_key_checks_the_signature_of_another() {
+        let vectors = vectors();
+        for Vector {
+            name, jwk, token, ..
+        } in vectors.iter().filter(|vector| vector.good)
+        {
+            for other in vectors.iter().filter(|other| other.jwk != *jwk) {
+                let key = PublicKey::from_jwk(other.jwk.to_string().as_bytes()).unwrap();
+                assert!(
+                    !is_good(token, &key),
+                    "{name}, with the key of {}",
+                    other.name
+                );
+            }
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use jwt_core::algorithm::Algorithm;
 use jwt_core::key::PublicKey;
-use jwt_core::signature::{PureRust, SignatureVerifier};
+use jwt_core::signature::{PureRust, SignatureVerifier, ecdsa_in_der};
 use log::{debug, warn};
 use prost::Message;
 use proxy_wasm::hostcalls;
 
-/// Envoy's foreign function, which checks PKCS#1 v1.5 signatures with BoringSSL.
+/// Envoy's foreign function, which checks PKCS#1 v1.5 and ECDSA signatures with BoringSSL.
 const FUNCTION: &str = "verify_signature";
 
 /// The argument of [`FUNCTION`] (Envoy: `source/extensions/common/wasm/ext/verify_signature.proto`).
@@ -55,19 +55,27 @@ impl SignatureVerifier for HostVerifier {
         signature: &[u8],
     ) -> bool {
         let hash_function = match algorithm {
-            Algorithm::Rs256 => "sha256",
-            Algorithm::Rs384 => "sha384",
+            Algorithm::Rs256 | Algorithm::Es256 => "sha256",
+            Algorithm::Rs384 | Algorithm::Es384 => "sha384",
             Algorithm::Rs512 => "sha512",
+            // Those that the host does not have.
+            Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512 | Algorithm::EdDsa => {
+                return PureRust.verify(algorithm, key, message, signature);
+            }
         };
-        ask_host(hash_function, key.spki(), message, signature)
+        let in_der = match algorithm {
+            Algorithm::Es256 | Algorithm::Es384 => ecdsa_in_der(algorithm, signature),
+            _ => Some(signature.to_owned()),
+        };
+        in_der.is_some_and(|signature| ask_host(hash_function, key.spki(), message, signature))
     }
 }
 
-fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: &[u8]) -> bool {
+fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: Vec<u8>) -> bool {
     let arguments = VerifySignatureArguments {
         hash_function: hash_function.to_owned(),
         public_key: public_key.to_owned(),
-        signature: signature.to_owned(),
+        signature,
         text: text.to_owned(),
     };
     let answer = hostcalls::call_foreign_function(FUNCTION, Some(&arguments.encode_to_vec()));
@@ -77,12 +85,19 @@ fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: &[u8
     VerifySignatureResult::decode(&*answer).is_ok_and(|answer| answer.result)
 }
 
-/// Before the host is trusted with signatures it has to call one good and one bad.
+/// Before the host is trusted with signatures it has to call good ones good and bad ones bad, of
+/// both kinds.
 fn host_knows_the_answers() -> bool {
-    const PUBLIC_KEY: &[u8] = include_bytes!("known_answer/public_key.der");
-    const SIGNATURE: &[u8] = include_bytes!("known_answer/signature.bin");
+    const RSA_KEY: &[u8] = include_bytes!("known_answer/rsa.der");
+    const RSA_SIGNATURE: &[u8] = include_bytes!("known_answer/rsa.signature");
+    const EC_KEY: &[u8] = include_bytes!("known_answer/ec.der");
+    const EC_SIGNATURE: &[u8] = include_bytes!("known_answer/ec.signature");
     const TEXT: &[u8] = b"jwtproxy known-answer test";
     const OTHER_TEXT: &[u8] = b"jwtproxy known-answer tesT";
-    let says = |text| ask_host("sha256", PUBLIC_KEY, text, SIGNATURE);
-    says(TEXT) && !says(OTHER_TEXT)
+    [(RSA_KEY, RSA_SIGNATURE), (EC_KEY, EC_SIGNATURE)]
+        .into_iter()
+        .all(|(key, signature)| {
+            let says = |text| ask_host("sha256", key, text, signature.to_owned());
+            says(TEXT) && !says(OTHER_TEXT)
+        })
 }

@@ -32,7 +32,7 @@ pub struct PresharedKey {
     /// The only issuer and key id there is.
     pub name: KeyName,
     /// The key.
-    pub key: PublicKey,
+    pub key: Box<PublicKey>,
     /// The key as configured.
     pub pem: String,
 }
@@ -140,7 +140,7 @@ impl PresharedKey {
         match PublicKey::from_pem(&pem) {
             Ok(key) => Some(Self {
                 name: name?,
-                key,
+                key: Box::new(key),
                 pem,
             }),
             Err(error) => {

@@ -72,7 +72,7 @@ fn preshared(section: &mut Section<'_>) -> Option<PresharedKey> {
     let (key, pem) = key?;
     Some(PresharedKey {
         name: name?,
-        key,
+        key: Box::new(key),
         pem,
     })
 }

@@ -1,0 +1,204 @@
+//! The numbers of a public key, each kind checked by the library that computes with it.
+
+use super::KeyError;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
+use jsonwebtoken::DecodingKey;
+use p256::elliptic_curve::sec1::ToEncodedPoint as _;
+use rsa::pkcs1::DecodeRsaPublicKey as _;
+use rsa::pkcs8::spki::Error as SpkiError;
+use rsa::pkcs8::{DecodePublicKey as _, Document, EncodePublicKey as _};
+use rsa::traits::PublicKeyParts as _;
+use rsa::{BigUint, RsaPublicKey};
+
+/// The kinds of keys there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// RSA, 2048 to 4096 bits.
+    Rsa,
+    /// ECDSA on NIST P-256.
+    P256,
+    /// ECDSA on NIST P-384.
+    P384,
+    /// Ed25519 (RFC 8037).
+    Ed25519,
+}
+
+/// A public key as its library has it.
+#[derive(Clone)]
+pub(super) enum Material {
+    Rsa(RsaPublicKey),
+    P256(p256::PublicKey),
+    P384(p384::PublicKey),
+    Ed25519(VerifyingKey),
+}
+
+/// The member of a JWK that names a number, and the number in base64url.
+pub(super) type Member = (&'static str, String);
+
+impl Material {
+    /// RFC 7518 §6.3.1.
+    pub(super) fn rsa(n: &str, e: &str) -> Result<Self, KeyError> {
+        let number = |text| Ok(BigUint::from_bytes_be(&decode(text)?));
+        // Bounded here only against absurd computation; the size is judged below.
+        RsaPublicKey::new_with_max_size(number(n)?, number(e)?, 16_384)
+            .map_err(|_| KeyError::Numbers)
+            .and_then(Self::sized_rsa)
+    }
+
+    /// RFC 7518 §6.2.1: each coordinate as long as the curve's field.
+    pub(super) fn p256(x: &str, y: &str) -> Result<Self, KeyError> {
+        let point = uncompressed_point(x, y, 32)?;
+        p256::PublicKey::from_sec1_bytes(&point)
+            .map(Self::P256)
+            .map_err(|_| KeyError::Numbers)
+    }
+
+    /// The same for P-384.
+    pub(super) fn p384(x: &str, y: &str) -> Result<Self, KeyError> {
+        let point = uncompressed_point(x, y, 48)?;
+        p384::PublicKey::from_sec1_bytes(&point)
+            .map(Self::P384)
+            .map_err(|_| KeyError::Numbers)
+    }
+
+    /// RFC 8037 §2.
+    pub(super) fn ed25519(x: &str) -> Result<Self, KeyError> {
+        let bytes = decode(x)?.try_into().map_err(|_| KeyError::Numbers)?;
+        VerifyingKey::from_bytes(&bytes)
+            .map_err(|_| KeyError::Numbers)
+            .and_then(Self::strong_ed25519)
+    }
+
+    /// From SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1, in PEM.
+    pub(super) fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        if pem.contains("-----BEGIN RSA PUBLIC KEY-----") {
+            let rsa = RsaPublicKey::from_pkcs1_pem(pem).map_err(|_| KeyError::Numbers)?;
+            return Self::sized_rsa(rsa);
+        }
+        if !pem.contains("-----BEGIN PUBLIC KEY-----") {
+            return Err(KeyError::Pem);
+        }
+        // Each reader takes only the algorithm that is its own.
+        if let Ok(rsa) = RsaPublicKey::from_public_key_pem(pem) {
+            return Self::sized_rsa(rsa);
+        }
+        if let Ok(key) = VerifyingKey::from_public_key_pem(pem) {
+            return Self::strong_ed25519(key);
+        }
+        let p256 = p256::PublicKey::from_public_key_pem(pem).map(Self::P256);
+        p256.or_else(|_| p384::PublicKey::from_public_key_pem(pem).map(Self::P384))
+            .map_err(|_| KeyError::Numbers)
+    }
+
+    fn sized_rsa(rsa: RsaPublicKey) -> Result<Self, KeyError> {
+        match rsa.n().bits() {
+            2048..=4096 => Ok(Self::Rsa(rsa)),
+            bits => Err(KeyError::Size(bits)),
+        }
+    }
+
+    /// With a key of small order, signatures exist that fit every message.
+    fn strong_ed25519(key: VerifyingKey) -> Result<Self, KeyError> {
+        if key.is_weak() {
+            Err(KeyError::Numbers)
+        } else {
+            Ok(Self::Ed25519(key))
+        }
+    }
+
+    pub(super) fn key_type(&self) -> KeyType {
+        match self {
+            Self::Rsa(_) => KeyType::Rsa,
+            Self::P256(_) => KeyType::P256,
+            Self::P384(_) => KeyType::P384,
+            Self::Ed25519(_) => KeyType::Ed25519,
+        }
+    }
+
+    /// The members of a JWK that make the key, in lexicographic order (RFC 7638 §3.2).
+    pub(super) fn members(&self) -> Vec<Member> {
+        let ec = |curve: &str, point: &[u8]| {
+            let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+            vec![
+                named("crv", curve),
+                named("kty", "EC"),
+                number("x", x),
+                number("y", y),
+            ]
+        };
+        match self {
+            Self::Rsa(key) => vec![
+                number("e", &key.e().to_bytes_be()),
+                named("kty", "RSA"),
+                number("n", &key.n().to_bytes_be()),
+            ],
+            Self::P256(key) => ec("P-256", key.to_encoded_point(false).as_bytes()),
+            Self::P384(key) => ec("P-384", key.to_encoded_point(false).as_bytes()),
+            Self::Ed25519(key) => {
+                vec![
+                    named("crv", "Ed25519"),
+                    named("kty", "OKP"),
+                    number("x", key.as_bytes()),
+                ]
+            }
+        }
+    }
+
+    /// SubjectPublicKeyInfo in DER.
+    pub(super) fn to_spki(&self) -> Result<Vec<u8>, KeyError> {
+        let document: Result<Document, SpkiError> = match self {
+            Self::Rsa(key) => key.to_public_key_der(),
+            Self::P256(key) => key.to_public_key_der(),
+            Self::P384(key) => key.to_public_key_der(),
+            Self::Ed25519(key) => key.to_public_key_der(),
+        };
+        document
+            .map(Document::into_vec)
+            .map_err(|_| KeyError::Numbers)
+    }
+
+    /// The same key for the pure-Rust check.
+    pub(super) fn to_decoding_key(&self) -> Result<DecodingKey, KeyError> {
+        let members = self.members();
+        let member = |name| {
+            let found = members.iter().find(|(own, _)| *own == name);
+            found.map(|(_, value)| value.as_str()).unwrap_or_default()
+        };
+        match self {
+            Self::Rsa(_) => DecodingKey::from_rsa_components(member("n"), member("e")),
+            Self::P256(_) | Self::P384(_) => {
+                DecodingKey::from_ec_components(member("x"), member("y"))
+            }
+            Self::Ed25519(_) => DecodingKey::from_ed_components(member("x")),
+        }
+        .map_err(|_| KeyError::Numbers)
+    }
+}
+
+fn named(name: &'static str, value: &str) -> Member {
+    (name, value.to_owned())
+}
+
+fn number(name: &'static str, bytes: &[u8]) -> Member {
+    (name, URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, KeyError> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| KeyError::Json("a number is not base64url".into()))
+}
+
+/// SEC 1 §2.3.3, uncompressed.
+fn uncompressed_point(x: &str, y: &str, length: usize) -> Result<Vec<u8>, KeyError> {
+    let mut point = vec![4];
+    for coordinate in [decode(x)?, decode(y)?] {
+        if coordinate.len() != length {
+            return Err(KeyError::Numbers);
+        }
+        point.extend(coordinate);
+    }
+    Ok(point)
+}

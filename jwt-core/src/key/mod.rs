@@ -1,0 +1,72 @@
+//! Public keys and their names.
+
+mod error;
+mod jwk;
+mod material;
+mod public_key;
+
+pub use error::KeyError;
+pub use material::KeyType;
+pub use public_key::PublicKey;
+
+use crate::refusal::Refusal;
+use std::fmt;
+
+/// Which key signed a token: the issuer (`iss`) and its key id (`kid`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyName {
+    issuer: String,
+    key_id: String,
+}
+
+/// No issuer and no key id is longer in bytes; names are kept in caches that strangers can fill.
+const MAX_NAME_LENGTH: usize = 1024;
+
+impl KeyName {
+    /// Both parts are non-empty and at most 1024 bytes long.
+    pub fn new(issuer: String, key_id: String) -> Result<Self, Refusal> {
+        for (name, value) in [("iss", &issuer), ("kid", &key_id)] {
+            if value.is_empty() {
+                return Err(Refusal::Missing(name));
+            }
+            if value.len() > MAX_NAME_LENGTH {
+                return Err(Refusal::WrongType {
+                    name,
+                    expected: "at most 1024 bytes long",
+                });
+            }
+        }
+        Ok(Self { issuer, key_id })
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `kid`.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+}
+
+impl fmt::Display for KeyName {
+    /// As it may stand in a log line: control characters escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {:?}", self.key_id, self.issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn names_are_bounded() {
+        assert!(KeyName::new("a".repeat(1024), "b".repeat(1024)).is_ok());
+        assert!(KeyName::new("a".repeat(1025), "b".into()).is_err());
+        assert!(KeyName::new("a".into(), String::new()).is_err());
+    }
+}

@@ -1,0 +1,307 @@
+//! A public key that may verify signatures.
+
+use super::KeyError;
+use super::jwk::Jwk;
+use super::material::{KeyType, Material};
+use crate::algorithm::Algorithm;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+/// A key that may verify signatures: of a kind and size we trust, for signing if it says a use.
+#[derive(Clone)]
+pub struct PublicKey {
+    material: Material,
+    /// What the JWK says it is for (RFC 7517 §4.4); `None` leaves it to the token.
+    algorithm: Option<Algorithm>,
+    key_id: Option<String>,
+    spki: Vec<u8>,
+    decoding_key: DecodingKey,
+}
+
+impl PublicKey {
+    /// From the JSON of a JWK (RFC 7517 §4).
+    pub fn from_jwk(json: &[u8]) -> Result<Self, KeyError> {
+        let jwk = Jwk::parse(json)?;
+        let (material, algorithm) = (jwk.material()?, jwk.algorithm()?);
+        match algorithm {
+            Some(algorithm) if algorithm.key_type() != material.key_type() => Err(
+                KeyError::NotForVerifying(format!("\"alg\" {algorithm} is for other keys")),
+            ),
+            _ => Self::new(material, algorithm, jwk.into_key_id()),
+        }
+    }
+
+    /// From the text of a PEM file: SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        Self::new(Material::from_pem(pem)?, None, None)
+    }
+
+    fn new(
+        material: Material,
+        algorithm: Option<Algorithm>,
+        key_id: Option<String>,
+    ) -> Result<Self, KeyError> {
+        let spki = material.to_spki()?;
+        let decoding_key = material.to_decoding_key()?;
+        Ok(Self {
+            material,
+            algorithm,
+            key_id,
+            spki,
+            decoding_key,
+        })
+    }
+
+    /// Whether the key may check a signature of this algorithm: it is of the matching type, and
+    /// of the algorithm that it names, if it names one.
+    pub fn permits(&self, algorithm: Algorithm) -> bool {
+        algorithm.key_type() == self.material.key_type()
+            && self.algorithm.is_none_or(|own| own == algorithm)
+    }
+
+    /// What kind of key it is.
+    pub fn key_type(&self) -> KeyType {
+        self.material.key_type()
+    }
+
+    /// `kid`, where the JWK has one.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1).
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The SHA-256 thumbprint of RFC 7638, base64url.
+    pub fn thumbprint(&self) -> String {
+        // RFC 7638 §3.2: the required members in lexicographic order, without white space. None
+        // of the values has a character that JSON would escape.
+        let members = self.material.members();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(k, v)| format!("\"{k}\":\"{v}\""))
+            .collect();
+        URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
+    }
+
+    /// As a JWK under the given `kid`.
+    pub fn to_jwk(&self, key_id: &str) -> Value {
+        let mut jwk = Map::new();
+        for (name, value) in self.material.members() {
+            jwk.insert(name.into(), value.into());
+        }
+        jwk.insert("kid".into(), key_id.into());
+        jwk.insert("use".into(), "sig".into());
+        if let Some(algorithm) = self.algorithm {
+            jwk.insert("alg".into(), algorithm.name().into());
+        }
+        Value::Object(jwk)
+    }
+
+    pub(crate) fn decoding_key(&self) -> &DecodingKey {
+        &self.decoding_key
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKey")
+            .field("thumbprint", &self.thumbprint())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rsa::RsaPublicKey;
+    use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
+    use serde_json::json;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// The key of RFC 7638 §3.1.
+    fn rfc7638() -> Value {
+        json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+            "e": "AQAB",
+            "alg": "RS256",
+            "kid": "2011-04-29"
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Result<PublicKey, KeyError> {
+        let mut jwk = rfc7638();
+        jwk[name] = value;
+        PublicKey::from_jwk(jwk.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_the_rfc() {
+        let key = PublicKey::from_jwk(rfc7638().to_string().as_bytes()).unwrap();
+        assert_eq!(
+            key.thumbprint(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+        assert_eq!(key.key_id(), Some("2011-04-29"));
+    }
+
+    #[test]
+    fn a_key_survives_the_way_through_jwk_and_pem() {
+        let key = PublicKey::from_jwk(rfc7638().to_string().as_bytes()).unwrap();
+        let again = PublicKey::from_jwk(key.to_jwk("other").to_string().as_bytes()).unwrap();
+        assert_eq!(again.spki(), key.spki());
+        assert_eq!(again.key_id(), Some("other"));
+        let rsa = RsaPublicKey::from_public_key_der(key.spki()).unwrap();
+        let pem = rsa.to_public_key_pem(rsa::pkcs8::LineEnding::LF).unwrap();
+        assert_eq!(PublicKey::from_pem(&pem).unwrap().spki(), key.spki());
+        let pem = rsa::pkcs1::EncodeRsaPublicKey::to_pkcs1_pem(&rsa, rsa::pkcs1::LineEnding::LF);
+        assert_eq!(
+            PublicKey::from_pem(&pem.unwrap()).unwrap().spki(),
+            key.spki()
+        );
+    }
+
+    #[test]
+    fn a_key_keeps_to_the_algorithm_it_names() {
+        let named = PublicKey::from_jwk(rfc7638().to_string().as_bytes()).unwrap();
+        assert!(named.permits(Algorithm::Rs256) && !named.permits(Algorithm::Rs512));
+        let open = with("alg", Value::Null).unwrap();
+        assert!(open.permits(Algorithm::Rs256) && open.permits(Algorithm::Rs512));
+    }
+
+    #[test]
+    fn keys_for_other_purposes_are_refused() {
+        for (name, value) in [
+            ("use", json!("enc")),
+            ("key_ops", json!(["encrypt"])),
+            ("kty", json!("oct")),
+            ("kty", json!("EC")),
+            ("alg", json!("ES256")),
+            ("alg", json!("HS256")),
+            ("alg", json!("RSA-OAEP")),
+        ] {
+            let error = with(name, value.clone()).unwrap_err();
+            assert!(
+                matches!(error, KeyError::NotForVerifying(_)),
+                "{name} {value}: {error:?}"
+            );
+        }
+        for member in ["d", "p", "k"] {
+            assert_eq!(with(member, json!("AQAB")).unwrap_err(), KeyError::Private);
+        }
+        assert!(with("key_ops", json!(["verify"])).is_ok());
+    }
+
+    #[test]
+    fn keys_of_the_wrong_size_are_refused() {
+        let modulus = |bits: usize| {
+            let mut bytes = vec![0xff; bits / 8];
+            bytes[0] = 0x80;
+            json!(URL_SAFE_NO_PAD.encode(bytes))
+        };
+        assert_eq!(with("n", modulus(1024)).unwrap_err(), KeyError::Size(1024));
+        assert_eq!(with("n", modulus(8192)).unwrap_err(), KeyError::Size(8192));
+        assert!(with("n", modulus(4096)).is_ok());
+    }
+
+    #[test]
+    fn broken_keys_are_errors() {
+        for broken in [
+            "",
+            "[]",
+            "{}",
+            r#"{"kty":"RSA"}"#,
+            r#"{"kty":"RSA","n":"*","e":"AQAB"}"#,
+        ] {
+            assert!(PublicKey::from_jwk(broken.as_bytes()).is_err(), "{broken}");
+        }
+        assert_eq!(with("e", json!("AA")).unwrap_err(), KeyError::Numbers);
+        assert_eq!(PublicKey::from_pem("no PEM").unwrap_err(), KeyError::Pem);
+        let cut = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
+        assert_eq!(PublicKey::from_pem(cut).unwrap_err(), KeyError::Numbers);
+    }
+    /// An EC key and an Ed25519 key (RFC 7515 §A.3, RFC 8037 §A.2).
+    fn p256() -> Value {
+        json!({
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+        })
+    }
+
+    fn ed25519() -> Value {
+        json!({
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        })
+    }
+
+    fn read(jwk: &Value) -> Result<PublicKey, KeyError> {
+        PublicKey::from_jwk(jwk.to_string().as_bytes())
+    }
+
+    #[test]
+    fn each_kind_of_key_permits_its_own_algorithms() {
+        for (jwk, permitted) in [
+            (with_without_alg(), "RS256 RS384 RS512 PS256 PS384 PS512"),
+            (p256(), "ES256"),
+            (ed25519(), "EdDSA"),
+        ] {
+            let key = read(&jwk).unwrap();
+            let found: Vec<_> = Algorithm::ALL
+                .into_iter()
+                .filter(|a| key.permits(*a))
+                .collect();
+            let names: Vec<_> = found.into_iter().map(Algorithm::name).collect();
+            assert_eq!(names.join(" "), permitted);
+            let again = read(&key.to_jwk("k")).unwrap();
+            assert_eq!(again.spki(), key.spki());
+        }
+    }
+
+    fn with_without_alg() -> Value {
+        let mut jwk = rfc7638();
+        jwk.as_object_mut().unwrap().remove("alg");
+        jwk
+    }
+
+    #[test]
+    fn the_thumbprint_of_an_ed25519_key_is_that_of_the_rfc() {
+        let key = read(&ed25519()).unwrap();
+        assert_eq!(
+            key.thumbprint(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+
+    #[test]
+    fn points_that_are_not_on_the_curve_are_refused() {
+        let mut jwk = p256();
+        jwk["y"] = jwk["x"].clone();
+        assert_eq!(read(&jwk).unwrap_err(), KeyError::Numbers);
+        jwk["y"] = json!("AA");
+        assert_eq!(read(&jwk).unwrap_err(), KeyError::Numbers);
+        let mut jwk = p256();
+        jwk["crv"] = json!("P-384");
+        assert_eq!(read(&jwk).unwrap_err(), KeyError::Numbers);
+        jwk["crv"] = json!("P-521");
+        assert!(matches!(
+            read(&jwk).unwrap_err(),
+            KeyError::NotForVerifying(_)
+        ));
+        let mut jwk = ed25519();
+        // The neutral element: a key of small order.
+        jwk["x"] = json!(format!("AQ{}", "A".repeat(41)));
+        assert_eq!(read(&jwk).unwrap_err(), KeyError::Numbers);
+    }
+}
