@@ -2,7 +2,7 @@
 //! it and the filter call.
 
 use crate::verifier::{HttpUrl, KeyServer, VerifierProxy};
-use jwt_core::config::filter::{FilterConfig, KeyServer as FilterKeyServer, Keyregistry};
+use jwt_core::config::filter::{Endpoint, FilterConfig, KeyServer as FilterKeyServer, Keyregistry};
 use serde_json::{Value, json};
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -43,6 +43,8 @@ pub fn bootstrap(verifiers: &[VerifierProxy], files: Files<'_>) -> Value {
         "stats_config": {"stats_tags": [
             {"tag_name": "reason", "regex": r"^wasmcustom\.jwtproxy\.refused(\.(\w+))$"},
             {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_fetches(\.(\w+))$"},
+            {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_cache(\.(\w+))$"},
+            {"tag_name": "by", "regex": r"^wasmcustom\.jwtproxy\.signatures(\.(\w+))$"},
         ]},
         "overload_manager": {"resource_monitors": [{
             "name": "envoy.resource_monitors.global_downstream_max_connections",
@@ -152,15 +154,14 @@ fn wasm_filter(config: &FilterConfig, module: &Path) -> Value {
 fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
     let key_server = match &verifier.key_server {
         KeyServer::Preshared(preshared) => FilterKeyServer::Preshared(preshared.clone()),
-        KeyServer::Keyregistry {
-            url,
-            cache_duration,
-        } => FilterKeyServer::Keyregistry(Keyregistry {
-            cluster: registry_cluster(index),
-            authority: url.authority().to_owned(),
-            path: url.path().to_owned(),
-            timeout: REGISTRY_TIMEOUT,
-            cache_duration: *cache_duration,
+        KeyServer::Keyregistry { url, cache } => FilterKeyServer::Keyregistry(Keyregistry {
+            endpoint: Endpoint {
+                cluster: registry_cluster(index),
+                authority: url.authority().to_owned(),
+                path: url.path().to_owned(),
+                timeout: REGISTRY_TIMEOUT,
+            },
+            cache: *cache,
         }),
     };
     FilterConfig {

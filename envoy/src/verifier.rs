@@ -1,7 +1,7 @@
 //! A verifier as Envoy is to run it.
 
 use http::Uri;
-use jwt_core::config::filter::PresharedKey;
+use jwt_core::config::filter::{Cache, PresharedKey};
 use jwt_core::config::verifier::Rules;
 use std::fmt;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ pub enum KeyServer {
     Keyregistry {
         /// Its base URL.
         url: HttpUrl,
-        /// The longest time a key is used without asking again.
-        cache_duration: Duration,
+        /// How long its answers are used.
+        cache: Cache,
     },
 }
 

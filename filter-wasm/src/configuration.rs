@@ -101,7 +101,10 @@ mod tests {
             assert_eq!(config.rules.policy.claims_verifiers.len(), 1);
             assert_eq!(
                 config.rules.nonce_storage,
-                NonceStorage::Local { capacity: 5000 }
+                NonceStorage::Local {
+                    capacity: 5000,
+                    restart_guard: false
+                }
             );
             assert!(matches!(config.key_server, KeyServer::Keyregistry(_)));
         }

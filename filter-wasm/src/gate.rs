@@ -3,18 +3,24 @@
 //! A request whose token needs a key that is not at hand waits. The gate says which keys to
 //! fetch; when an answer is recorded, it says what becomes of every request that waited for it.
 
-use crate::authorization::bearer_token;
-use crate::keys::{Fetch, Keys};
+use crate::credentials;
+use crate::events::{Events, count_one};
+use crate::keys::{Fetch, FetchId, Keys};
+use crate::request::{self, RequestHead};
+use jwt_core::config::verifier::{Access, Rules};
+use jwt_core::excludes::is_excluded;
+use jwt_core::handover::Handover;
 use jwt_core::key::KeyName;
-use jwt_core::machine::{Machine, Progress};
+use jwt_core::machine::{KeyAnswer, Machine, Progress};
 use jwt_core::nonce::{NonceClaim, NonceStore};
 use jwt_core::policy::Policy;
 use jwt_core::refusal::Refusal;
-use jwt_core::registry::Fetched;
+use jwt_core::registry::{Fetched, Response};
 use jwt_core::signature::SignatureVerifier;
 use jwt_core::time::Timestamp;
 use jwt_core::verify::{AgreedToken, CurrentToken, VerifiedToken};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// The host's number of a request.
 pub type StreamId = u32;
@@ -22,57 +28,115 @@ pub type StreamId = u32;
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Decision {
-    /// It may pass.
+    /// It may pass, with this token.
     Accept(VerifiedToken),
-    /// It is answered with a refusal.
-    Refuse(Refusal),
+    /// It may pass without a token.
+    Exempt,
+    /// It is refused.
+    Refuse(Refused),
     /// It waits; a later call decides.
     Wait,
+}
+
+/// A request that is refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// The URL that was asked for, if the client is to be redirected.
+    pub redirect_from: Option<String>,
+}
+
+/// What a key server's answer says of keys, and what becomes of the requests that waited for them.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// Each key that the answer says something of.
+    pub answers: Vec<(KeyName, Fetched)>,
+    /// Each request that has waited.
+    pub decisions: Vec<(StreamId, Decision)>,
+}
+
+/// The outside of a gate.
+pub struct Parts {
+    /// Where keys come from.
+    pub keys: Keys,
+    /// Who checks signatures.
+    pub signatures: Box<dyn SignatureVerifier>,
+    /// Who remembers nonces.
+    pub nonces: Box<dyn NonceStore>,
+    /// What is counted.
+    pub events: Rc<Events>,
 }
 
 /// One verifier on one worker.
 pub struct Gate {
     policy: Policy,
-    keys: Keys,
-    signatures: Box<dyn SignatureVerifier>,
-    nonces: Box<dyn NonceStore>,
+    access: Access,
+    handover: Handover,
+    parts: Parts,
     waiting: BTreeMap<StreamId, Waiting>,
 }
 
-enum Waiting {
+struct Waiting {
+    pause: Pause,
+    redirect_from: Option<String>,
+}
+
+enum Pause {
     ForKey(CurrentToken),
     ForClaim(AgreedToken),
 }
 
 impl Gate {
     /// A gate with its parts.
-    pub fn new(
-        policy: Policy,
-        keys: Keys,
-        signatures: Box<dyn SignatureVerifier>,
-        nonces: Box<dyn NonceStore>,
-    ) -> Self {
+    pub fn new(rules: Rules, parts: Parts) -> Self {
+        let Rules {
+            policy,
+            access,
+            handover,
+            ..
+        } = rules;
         Self {
             policy,
-            keys,
-            signatures,
-            nonces,
+            access,
+            handover,
+            parts,
             waiting: BTreeMap::new(),
         }
     }
 
-    /// A request has come, with this value of its Authorization header.
+    /// What the upstream gets of a token.
+    pub fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// The fields of a request that carries its token, once the token is taken out of them.
+    pub fn without_token(&self, head: &dyn RequestHead) -> Vec<credentials::Stripped> {
+        credentials::strip(head, self.access.cookies_enabled)
+    }
+
+    /// Where requests without a good token are redirected to.
+    pub fn auth_redirect_url(&self) -> Option<&str> {
+        self.access.auth_redirect_url.as_deref()
+    }
+
+    /// A request has come.
     pub fn on_request(
         &mut self,
         stream: StreamId,
-        authorization: Option<&[u8]>,
+        head: &dyn RequestHead,
         now: Timestamp,
     ) -> Decision {
-        match bearer_token(authorization) {
-            Err(refusal) => Decision::Refuse(refusal),
+        if self.needs_no_token(head) {
+            count_one(&self.parts.events.exempt);
+            return Decision::Exempt;
+        }
+        let redirect_from = self.redirect_from(head);
+        match credentials::token(head, self.access.cookies_enabled) {
+            Err(refusal) => self.refuse(refusal, redirect_from),
             Ok(token) => {
-                let progress = self.machine().start(token, now);
-                self.settle(stream, progress)
+                let progress = self.machine().start(&token, now);
+                self.settle(stream, progress, redirect_from)
             }
         }
     }
@@ -82,92 +146,175 @@ impl Gate {
         self.waiting.remove(&stream);
     }
 
-    /// The keys to fetch now; each is handed out once.
-    pub fn take_fetches(&mut self) -> Vec<Fetch> {
-        match &mut self.keys {
+    /// Whether [`Gate::begin_fetches`] and [`Gate::collect_from_others`] are to be called soon.
+    pub fn has_work(&self) -> bool {
+        matches!(&self.parts.keys, Keys::Remote(keys) if keys.has_work())
+    }
+
+    /// The requests to key servers to make now; each is handed out once.
+    pub fn begin_fetches(&mut self, now: Timestamp) -> Vec<Fetch> {
+        match &mut self.parts.keys {
             Keys::Preshared(..) => Vec::new(),
-            Keys::Registry(keys) => keys.take_fetches(),
+            Keys::Remote(keys) => keys.begin_fetches(now),
         }
     }
 
-    /// A key has been fetched, or could not be: decides about the requests that waited for it.
-    pub fn on_fetched(
+    /// Decides about requests whose keys other workers have fetched.
+    pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(StreamId, Decision)> {
+        let answers = match &mut self.parts.keys {
+            Keys::Preshared(..) => Vec::new(),
+            Keys::Remote(keys) => keys.collect_from_others(now),
+        };
+        answers
+            .iter()
+            .flat_map(|(name, answer)| self.resume(name, answer, now))
+            .collect()
+    }
+
+    /// A key server has answered, or cannot be asked.
+    pub fn on_response(
+        &mut self,
+        id: &FetchId,
+        response: Result<Response<'_>, String>,
+        now: Timestamp,
+    ) -> Answered {
+        let Keys::Remote(keys) = &mut self.parts.keys else {
+            return Answered::default();
+        };
+        let answers = keys.record(id, response, now);
+        let decisions = answers
+            .iter()
+            .flat_map(|(name, f)| self.resume(name, &f.answer, now));
+        Answered {
+            decisions: decisions.collect(),
+            answers,
+        }
+    }
+
+    /// The answer to the claim of a waiting request's nonce; `None` when it waits for none.
+    pub fn on_claimed(&mut self, stream: StreamId, claim: NonceClaim) -> Option<Decision> {
+        let waits = matches!(self.waiting.get(&stream)?.pause, Pause::ForClaim(_));
+        match self.waiting.remove(&stream).filter(|_| waits)? {
+            Waiting {
+                pause: Pause::ForClaim(token),
+                redirect_from,
+            } => {
+                let progress = Machine::resume_with_claim(token, claim);
+                Some(self.settle(stream, progress, redirect_from))
+            }
+            Waiting {
+                pause: Pause::ForKey(_),
+                ..
+            } => None,
+        }
+    }
+
+    /// Lets go of the requests that wait for a key.
+    fn resume(
         &mut self,
         name: &KeyName,
-        fetched: &Fetched,
+        answer: &KeyAnswer,
         now: Timestamp,
     ) -> Vec<(StreamId, Decision)> {
-        if let Keys::Registry(keys) = &mut self.keys {
-            keys.record(name, fetched, now);
-        }
-        let waiters = self.take_waiting(
-            |waiting| matches!(waiting, Waiting::ForKey(token) if token.key_wanted() == name),
-        );
+        let waits = |_: &StreamId, waiting: &mut Waiting| matches!(&waiting.pause, Pause::ForKey(token) if token.key_wanted() == name);
+        let waiters: Vec<_> = self.waiting.extract_if(.., waits).collect();
         let mut decisions = Vec::with_capacity(waiters.len());
-        for (stream, waiting) in waiters {
-            let Waiting::ForKey(token) = waiting else {
-                continue;
-            };
-            let answer = fetched.answer.clone();
-            let progress = self.machine().resume_with_key(token, answer, now);
-            decisions.push((stream, self.settle(stream, progress)));
+        for (
+            stream,
+            Waiting {
+                pause,
+                redirect_from,
+            },
+        ) in waiters
+        {
+            if let Pause::ForKey(token) = pause {
+                let progress = self.machine().resume_with_key(token, answer.clone(), now);
+                decisions.push((stream, self.settle(stream, progress, redirect_from)));
+            }
         }
         decisions
     }
 
-    /// The answer to the claim of a waiting request's nonce; `None` when it waits no more.
-    pub fn on_claimed(&mut self, stream: StreamId, claim: NonceClaim) -> Option<Decision> {
-        match self.waiting.remove(&stream)? {
-            Waiting::ForClaim(token) => {
-                Some(self.settle(stream, Machine::resume_with_claim(token, claim)))
-            }
-            other @ Waiting::ForKey(_) => {
-                self.waiting.insert(stream, other);
-                None
-            }
+    fn needs_no_token(&self, head: &dyn RequestHead) -> bool {
+        let Access {
+            excludes,
+            allow_cors_preflight,
+            ..
+        } = &self.access;
+        if *allow_cors_preflight && request::is_cors_preflight(head) {
+            return true;
         }
+        !excludes.is_empty()
+            && request::text(head, ":path").is_some_and(|path| is_excluded(excludes, &path))
+    }
+
+    /// Browsers follow no redirect of a WebSocket's opening or of a CORS preflight.
+    fn redirect_from(&self, head: &dyn RequestHead) -> Option<String> {
+        self.access.auth_redirect_url.as_ref()?;
+        let follows = !request::is_upgrade(head) && !request::is_cors_preflight(head);
+        follows.then(|| request::url(head))
     }
 
     fn machine(&mut self) -> Machine<'_> {
         Machine {
             policy: &self.policy,
-            keys: &mut self.keys,
-            signatures: &*self.signatures,
-            nonces: &mut *self.nonces,
+            keys: &mut self.parts.keys,
+            signatures: &*self.parts.signatures,
+            nonces: &mut *self.parts.nonces,
         }
     }
 
-    fn settle(&mut self, stream: StreamId, progress: Progress) -> Decision {
-        let waiting = match progress {
-            Progress::Done(Ok(token)) => return Decision::Accept(token),
-            Progress::Done(Err(refusal)) => return Decision::Refuse(refusal),
-            Progress::AwaitsKey(token) => Waiting::ForKey(token),
-            Progress::AwaitsClaim(token) => Waiting::ForClaim(token),
+    fn settle(
+        &mut self,
+        stream: StreamId,
+        progress: Progress,
+        redirect_from: Option<String>,
+    ) -> Decision {
+        let pause = match progress {
+            Progress::Done(Ok(token)) => {
+                count_one(&self.parts.events.accepted);
+                return Decision::Accept(token);
+            }
+            Progress::Done(Err(refusal)) => return self.refuse(refusal, redirect_from),
+            Progress::AwaitsKey(token) => Pause::ForKey(token),
+            Progress::AwaitsClaim(token) => Pause::ForClaim(token),
         };
-        self.waiting.insert(stream, waiting);
+        self.waiting.insert(
+            stream,
+            Waiting {
+                pause,
+                redirect_from,
+            },
+        );
         Decision::Wait
     }
 
-    fn take_waiting(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Vec<(StreamId, Waiting)> {
-        self.waiting
-            .extract_if(.., |_, waiting| wanted(waiting))
-            .collect()
+    fn refuse(&self, refusal: Refusal, redirect_from: Option<String>) -> Decision {
+        self.parts.events.count_refused(&refusal);
+        // Another token would not help where the fault is ours.
+        let redirect_from = redirect_from.filter(|_| !refusal.is_temporary());
+        Decision::Refuse(Refused {
+            refusal,
+            redirect_from,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::{RemoteKeys, Source};
     use crate::nonces::SharedNonces;
+    use crate::request::in_memory::Fields;
     use crate::shared_data::in_memory::InMemory;
     use jwt_core::audience::Audience;
-    use jwt_core::config::filter::{Keyregistry, PresharedKey};
+    use jwt_core::config::filter::{Cache, Endpoint, Jwks, Keyregistry, PresharedKey};
+    use jwt_core::config::verifier::NonceStorage;
+    use jwt_core::excludes::Exclude;
     use jwt_core::nonce::{Nonce, VoidNonceStore};
     use jwt_core::refusal::KeyProblem;
-    use jwt_core::registry::{self, Response};
     use jwt_core::signature::PureRust;
     use jwt_core::testing::{NOW, TestSigner};
-    use std::rc::Rc;
     use std::task::Poll;
     use std::time::Duration;
 
@@ -179,27 +326,70 @@ mod tests {
         Timestamp::from_seconds(NOW + seconds).unwrap()
     }
 
-    fn gate(keys: Keys, nonces: Box<dyn NonceStore>) -> Gate {
-        let policy = Policy {
-            audience: Audience::new("https://api"),
-            max_skew: Duration::from_secs(60),
-            max_ttl: Duration::from_secs(300),
-            claims_verifiers: Vec::new(),
-        };
-        Gate::new(policy, keys, Box::new(PureRust), nonces)
+    fn rules() -> Rules {
+        Rules {
+            policy: Policy {
+                audience: Audience::new("https://api"),
+                max_skew: Duration::from_secs(60),
+                max_ttl: Duration::from_secs(300),
+                not_issued_before: None,
+                claims_verifiers: Vec::new(),
+            },
+            nonce_storage: NonceStorage::Void,
+            access: Access::default(),
+            handover: Handover::default(),
+        }
     }
 
-    /// A worker whose keys come from a registry, with what it shares with other workers.
+    fn gate(rules: Rules, keys: Keys, nonces: Box<dyn NonceStore>) -> Gate {
+        let events = Rc::default();
+        Gate::new(
+            rules,
+            Parts {
+                keys,
+                signatures: Box::new(PureRust),
+                nonces,
+                events,
+            },
+        )
+    }
+
+    fn endpoint(path: &str) -> Endpoint {
+        Endpoint {
+            cluster: "keys".into(),
+            authority: "keys:8888".into(),
+            path: path.into(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn cache() -> Cache {
+        let duration = Duration::from_secs(100);
+        Cache {
+            duration,
+            stale_if_error: Duration::from_secs(50),
+        }
+    }
+
+    /// A worker with what it shares with other workers.
+    fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
+        let nonces = SharedNonces::new(
+            shared.clone(),
+            "https://api".into(),
+            1000,
+            [1; 16],
+            Rc::default(),
+        );
+        let keys = RemoteKeys::new(source, shared.clone(), Rc::default());
+        gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
+    }
+
     fn worker(shared: &Rc<InMemory>) -> Gate {
         let registry = Keyregistry {
-            cluster: "registry".into(),
-            authority: "registry:8888".into(),
-            path: "/".into(),
-            timeout: Duration::from_secs(5),
-            cache_duration: Duration::from_secs(600),
+            endpoint: endpoint("/"),
+            cache: cache(),
         };
-        let nonces = SharedNonces::new(shared.clone(), "https://api".into(), 1000, [1; 16]);
-        gate(Keys::registry(registry, shared.clone()), Box::new(nonces))
+        worker_of(Source::Registry(registry), shared)
     }
 
     fn preshared() -> Keys {
@@ -211,94 +401,124 @@ mod tests {
         })
     }
 
-    fn request(gate: &mut Gate, stream: StreamId, token: &str, now: Timestamp) -> Decision {
-        gate.on_request(stream, Some(format!("Bearer {token}").as_bytes()), now)
+    fn head(token: &str) -> Fields {
+        Fields::of(&[
+            (":path", "/"),
+            ("authorization", &format!("Bearer {token}")),
+        ])
     }
 
-    fn found() -> Fetched {
-        let body = TestSigner::service().public_key().to_jwk("k1").to_string();
+    fn request(gate: &mut Gate, stream: StreamId, token: &str, now: Timestamp) -> Decision {
+        gate.on_request(stream, &head(token), now)
+    }
+
+    /// A good token of its own for each number.
+    fn token(number: u32) -> String {
+        TestSigner::service().token(&format!("n{number}"))
+    }
+
+    fn key_id() -> FetchId {
+        FetchId::Key(TestSigner::key_name())
+    }
+
+    fn jwk() -> String {
+        TestSigner::service().public_key().to_jwk("k1").to_string()
+    }
+
+    fn answer(
+        gate: &mut Gate,
+        id: &FetchId,
+        status: u16,
+        body: &str,
+        now: Timestamp,
+    ) -> Vec<(StreamId, Decision)> {
         let response = Response {
-            status: 200,
+            status,
             cache_control: None,
             body: body.as_bytes(),
         };
-        registry::interpret(&TestSigner::key_name(), response, Duration::from_secs(600))
+        gate.on_response(id, Ok(response), now).decisions
+    }
+
+    fn found(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
+        answer(gate, &key_id(), 200, &jwk(), now)
+    }
+
+    fn down(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
+        gate.on_response(&key_id(), Err("connection refused".into()), now)
+            .decisions
     }
 
     fn refusal(decision: Decision) -> Refusal {
         match decision {
-            Decision::Refuse(refusal) => refusal,
+            Decision::Refuse(refused) => refused.refusal,
             other => panic!("expected a refusal, got {other:?}"),
         }
     }
 
+    fn assert_accepted(decision: &Decision) {
+        assert!(matches!(decision, Decision::Accept(_)), "{decision:?}");
+    }
+
+    fn assert_waits(decision: &Decision) {
+        assert!(matches!(decision, Decision::Wait), "{decision:?}");
+    }
+
+    /// A worker that has the key since `now()`.
+    fn worker_with_key(shared: &Rc<InMemory>) -> Gate {
+        let mut gate = worker(shared);
+        assert_waits(&request(&mut gate, 1, &token(1), now()));
+        assert_eq!(gate.begin_fetches(now()).len(), 1);
+        assert_accepted(&found(&mut gate, now())[0].1);
+        gate
+    }
+
     #[test]
     fn without_a_token_a_request_is_refused() {
-        let mut gate = gate(preshared(), Box::new(VoidNonceStore));
-        assert_eq!(
-            refusal(gate.on_request(1, None, now())),
-            Refusal::MissingToken
-        );
+        let mut gate = gate(rules(), preshared(), Box::new(VoidNonceStore));
+        let decision = gate.on_request(1, &Fields::default(), now());
+        assert_eq!(refusal(decision), Refusal::MissingToken);
     }
 
     #[test]
     fn a_preshared_key_decides_at_once() {
-        let mut gate = gate(preshared(), Box::new(VoidNonceStore));
-        let token = TestSigner::service().token("n1");
-        assert!(matches!(
-            request(&mut gate, 1, &token, now()),
-            Decision::Accept(_)
-        ));
+        let mut gate = gate(rules(), preshared(), Box::new(VoidNonceStore));
+        assert_accepted(&request(&mut gate, 1, &token(1), now()));
         let forged = TestSigner::stranger().token("n1");
         assert_eq!(
             refusal(request(&mut gate, 2, &forged, now())),
             Refusal::Signature
         );
-        assert!(gate.take_fetches().is_empty());
+        assert!(!gate.has_work());
     }
 
     #[test]
     fn concurrent_requests_make_one_fetch_and_all_are_decided() {
         let mut gate = worker(&Rc::default());
         for stream in 1..=50 {
-            let token = TestSigner::service().token(&format!("n{stream}"));
-            assert!(matches!(
-                request(&mut gate, stream, &token, now()),
-                Decision::Wait
-            ));
+            assert_waits(&request(&mut gate, stream, &token(stream), now()));
         }
-        let fetches = gate.take_fetches();
+        let fetches = gate.begin_fetches(now());
         assert_eq!(fetches.len(), 1);
-        assert_eq!(fetches[0].path, "/services/svc/keys/k1");
-        assert!(gate.take_fetches().is_empty());
+        assert_eq!(fetches[0].endpoint.path, "/services/svc/keys/k1");
+        assert!(gate.begin_fetches(now()).is_empty());
 
-        let decisions = gate.on_fetched(&fetches[0].name, &found(), now());
+        let decisions = found(&mut gate, now());
         assert_eq!(decisions.len(), 50);
-        assert!(
-            decisions
-                .iter()
-                .all(|(_, decision)| matches!(decision, Decision::Accept(_)))
-        );
-
-        let token = TestSigner::service().token("another");
-        assert!(matches!(
-            request(&mut gate, 51, &token, now()),
-            Decision::Accept(_)
-        ));
-        assert!(gate.take_fetches().is_empty());
+        decisions
+            .iter()
+            .for_each(|(_, decision)| assert_accepted(decision));
+        assert_accepted(&request(&mut gate, 51, &token(51), now()));
+        assert!(!gate.has_work());
     }
 
     #[test]
     fn replays_that_wait_for_the_key_together_have_one_winner() {
         let mut gate = worker(&Rc::default());
-        let token = TestSigner::service().token("n1");
         for stream in 1..=8 {
-            assert!(matches!(
-                request(&mut gate, stream, &token, now()),
-                Decision::Wait
-            ));
+            assert_waits(&request(&mut gate, stream, &token(1), now()));
         }
-        let decisions = gate.on_fetched(&TestSigner::key_name(), &found(), now());
+        let decisions = found(&mut gate, now());
         let accepted = decisions
             .iter()
             .filter(|(_, d)| matches!(d, Decision::Accept(_)))
@@ -307,49 +527,151 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_one_worker_has_fetched_serves_the_others() {
+    fn what_one_worker_has_fetched_serves_the_others() {
         let shared = Rc::default();
-        let (mut one, mut two) = (worker(&shared), worker(&shared));
-        request(&mut one, 1, &TestSigner::service().token("n1"), now());
-        one.on_fetched(&TestSigner::key_name(), &found(), now());
-        let token = TestSigner::service().token("n2");
-        assert!(matches!(
-            request(&mut two, 1, &token, now()),
-            Decision::Accept(_)
-        ));
+        let mut one = worker_with_key(&shared);
+        let mut two = worker(&shared);
+        assert_accepted(&request(&mut two, 1, &token(2), now()));
         assert_eq!(
-            refusal(request(&mut one, 2, &token, now())),
+            refusal(request(&mut one, 2, &token(2), now())),
             Refusal::Replayed
         );
     }
 
     #[test]
+    fn workers_that_want_one_key_at_once_make_one_fetch() {
+        let shared = Rc::default();
+        let (mut one, mut two) = (worker(&shared), worker(&shared));
+        assert_waits(&request(&mut one, 1, &token(1), now()));
+        assert_waits(&request(&mut two, 1, &token(2), now()));
+        assert_eq!(one.begin_fetches(now()).len(), 1);
+        assert_eq!(two.begin_fetches(now()).len(), 0);
+        assert!(two.has_work() && two.collect_from_others(now()).is_empty());
+
+        found(&mut one, now());
+        let decisions = two.collect_from_others(now());
+        assert!(matches!(decisions.as_slice(), [(1, Decision::Accept(_))]));
+        assert!(!two.has_work());
+    }
+
+    #[test]
+    fn a_refusal_is_handed_to_the_other_workers_too() {
+        let shared = Rc::default();
+        let (mut one, mut two) = (worker(&shared), worker(&shared));
+        request(&mut one, 1, &token(1), now());
+        request(&mut two, 1, &token(2), now());
+        one.begin_fetches(now());
+        two.begin_fetches(now());
+        answer(&mut one, &key_id(), 404, "", now());
+        let (_, decision) = two.collect_from_others(now()).remove(0);
+        assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
+    }
+
+    #[test]
+    fn a_worker_that_dies_while_it_fetches_is_replaced() {
+        let shared = Rc::default();
+        let (mut one, mut two) = (worker(&shared), worker(&shared));
+        request(&mut one, 1, &token(1), now());
+        request(&mut two, 1, &token(2), now());
+        one.begin_fetches(now());
+        two.begin_fetches(now());
+        drop(one);
+        let late = later(7);
+        assert!(two.collect_from_others(late).is_empty());
+        assert_eq!(two.begin_fetches(late).len(), 1);
+        assert_accepted(&found(&mut two, late)[0].1);
+    }
+
+    #[test]
     fn a_request_that_ended_while_it_waited_is_forgotten() {
         let mut gate = worker(&Rc::default());
-        let token = TestSigner::service().token("n1");
-        request(&mut gate, 1, &token, now());
-        request(&mut gate, 2, &token, now());
+        request(&mut gate, 1, &token(1), now());
+        request(&mut gate, 2, &token(1), now());
         gate.on_stream_end(1);
-        let decisions = gate.on_fetched(&TestSigner::key_name(), &found(), now());
+        let decisions = found(&mut gate, now());
         assert!(matches!(decisions.as_slice(), [(2, Decision::Accept(_))]));
+    }
+
+    #[test]
+    fn a_busy_key_is_fetched_ahead_of_its_end_and_no_request_waits() {
+        let mut gate = worker_with_key(&Rc::default());
+        assert_accepted(&request(&mut gate, 2, &token(2), later(79)));
+        assert!(!gate.has_work());
+        assert_accepted(&request(&mut gate, 3, &token(3), later(81)));
+        assert_accepted(&request(&mut gate, 4, &token(4), later(82)));
+        assert_eq!(gate.begin_fetches(later(82)).len(), 1);
+        assert!(found(&mut gate, later(82)).is_empty());
+        assert_accepted(&request(&mut gate, 5, &token(5), later(150)));
+        assert!(!gate.has_work());
+    }
+
+    #[test]
+    fn while_the_registry_is_down_a_key_serves_past_its_time_but_not_for_ever() {
+        let mut gate = worker_with_key(&Rc::default());
+        let fresh = |number, seconds: i64| {
+            let mut claims = TestSigner::claims(&format!("n{number}"));
+            claims["iat"] = (NOW + seconds).into();
+            TestSigner::service().sign(&claims)
+        };
+        assert_waits(&request(&mut gate, 2, &fresh(2, 110), later(110)));
+        gate.begin_fetches(later(110));
+        assert_accepted(&down(&mut gate, later(110))[0].1);
+        assert_accepted(&request(&mut gate, 3, &fresh(3, 110), later(110)));
+        assert_waits(&request(&mut gate, 4, &fresh(4, 160), later(160)));
+        gate.begin_fetches(later(160));
+        let (_, decision) = down(&mut gate, later(160)).remove(0);
+        assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+    }
+
+    #[test]
+    fn a_key_that_the_registry_refuses_serves_no_more() {
+        let mut gate = worker_with_key(&Rc::default());
+        assert_accepted(&request(&mut gate, 2, &token(2), later(85)));
+        gate.begin_fetches(later(85));
+        answer(&mut gate, &key_id(), 403, "", later(85));
+        let decision = request(&mut gate, 3, &token(3), later(86));
+        assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
     }
 
     #[test]
     fn a_registry_that_fails_is_asked_again_soon() {
         let mut gate = worker(&Rc::default());
-        let token = TestSigner::service().token("n1");
-        request(&mut gate, 1, &token, now());
-        let name = gate.take_fetches().remove(0).name;
-        let down = registry::unavailable("connection refused".into());
-        let (_, decision) = gate.on_fetched(&name, &down, now()).remove(0);
+        request(&mut gate, 1, &token(1), now());
+        gate.begin_fetches(now());
+        let (_, decision) = down(&mut gate, now()).remove(0);
         let unavailable = Refusal::Key(KeyProblem::Unavailable);
         assert_eq!(refusal(decision), unavailable);
-        assert_eq!(refusal(request(&mut gate, 2, &token, now())), unavailable);
-        assert!(matches!(
-            request(&mut gate, 3, &token, later(2)),
-            Decision::Wait
-        ));
-        assert_eq!(gate.take_fetches().len(), 1);
+        assert_eq!(
+            refusal(request(&mut gate, 2, &token(1), now())),
+            unavailable
+        );
+        assert_waits(&request(&mut gate, 3, &token(1), later(2)));
+        assert_eq!(gate.begin_fetches(later(2)).len(), 1);
+    }
+
+    #[test]
+    fn strangers_cannot_make_the_filter_flood_the_registry() {
+        let mut gate = worker(&Rc::default());
+        let with_kid = |kid: u32| {
+            let header = serde_json::json!({"alg": "RS256", "kid": format!("k-{kid}")});
+            TestSigner::stranger().sign_with(&header, &TestSigner::claims("n"))
+        };
+        let mut limited = 0;
+        for kid in 0..100 {
+            match request(&mut gate, kid, &with_kid(kid), now()) {
+                Decision::Wait => {}
+                decision => {
+                    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+                    limited += 1;
+                }
+            }
+        }
+        let fetches = gate.begin_fetches(now());
+        assert_eq!((fetches.len(), limited), (50, 50));
+        for Fetch { id, .. } in fetches {
+            answer(&mut gate, &id, 404, "", now());
+        }
+        assert_waits(&request(&mut gate, 200, &token(1), later(1)));
     }
 
     #[test]
@@ -360,7 +682,40 @@ mod tests {
         let token = TestSigner::service().sign(&claims);
         let unknown = Refusal::Key(KeyProblem::Unknown);
         assert_eq!(refusal(request(&mut gate, 1, &token, now())), unknown);
-        assert!(gate.take_fetches().is_empty());
+        assert!(!gate.has_work());
+    }
+
+    #[test]
+    fn a_set_has_all_keys_of_an_issuer() {
+        let jwks = Jwks {
+            issuers: vec![("svc".into(), endpoint("/jwks.json"))],
+            cache: cache(),
+        };
+        let mut gate = worker_of(Source::Sets(jwks), &Rc::default());
+        let with_kid = |kid: &str, id: &str| {
+            let header = serde_json::json!({"alg": "RS256", "kid": kid});
+            TestSigner::service().sign_with(&header, &TestSigner::claims(id))
+        };
+        assert_waits(&request(&mut gate, 1, &with_kid("k1", "n1"), now()));
+        assert_waits(&request(&mut gate, 2, &with_kid("gone", "n2"), now()));
+        let fetches = gate.begin_fetches(now());
+        assert_eq!(fetches.len(), 1);
+        assert_eq!(fetches[0].endpoint.path, "/jwks.json");
+        let other = TestSigner::service().public_key().to_jwk("k2");
+        let set = format!("{{\"keys\":[{},{other}]}}", jwk());
+        let decisions = answer(&mut gate, &fetches[0].id, 200, &set, now());
+        assert_eq!(decisions.len(), 2);
+        for (stream, decision) in decisions {
+            match stream {
+                1 => assert_accepted(&decision),
+                _ => assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown)),
+            }
+        }
+        assert_accepted(&request(&mut gate, 3, &with_kid("k2", "n3"), now()));
+        let mut claims = TestSigner::claims("n4");
+        claims["iss"] = "another".into();
+        let decision = request(&mut gate, 4, &TestSigner::service().sign(&claims), now());
+        assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
     }
 
     /// A nonce store that has to ask somebody.
@@ -374,13 +729,9 @@ mod tests {
 
     #[test]
     fn a_request_may_wait_for_its_nonce() {
-        let mut gate = gate(preshared(), Box::new(Remote));
+        let mut gate = gate(rules(), preshared(), Box::new(Remote));
         for (stream, claim) in [(1, NonceClaim::Fresh), (2, NonceClaim::Replayed)] {
-            let token = TestSigner::service().token("n1");
-            assert!(matches!(
-                request(&mut gate, stream, &token, now()),
-                Decision::Wait
-            ));
+            assert_waits(&request(&mut gate, stream, &token(1), now()));
             let decision = gate.on_claimed(stream, claim).unwrap();
             assert_eq!(
                 matches!(decision, Decision::Accept(_)),
@@ -388,5 +739,68 @@ mod tests {
             );
             assert!(gate.on_claimed(stream, claim).is_none());
         }
+    }
+
+    #[test]
+    fn excluded_paths_and_permitted_preflights_need_no_token() {
+        let mut rules = rules();
+        rules.access.excludes = vec![Exclude::parse("/healthz").unwrap()];
+        rules.access.allow_cors_preflight = true;
+        let mut gate = gate(rules, preshared(), Box::new(VoidNonceStore));
+        let mut decide = |fields: &[(&str, &str)]| gate.on_request(1, &Fields::of(fields), now());
+        let preflight = ("access-control-request-method", "PUT");
+        assert!(matches!(
+            decide(&[(":path", "/healthz?x")]),
+            Decision::Exempt
+        ));
+        assert!(matches!(
+            decide(&[(":method", "OPTIONS"), preflight]),
+            Decision::Exempt
+        ));
+        for fields in [
+            [(":path", "/healthz/../x"), ("a", "")],
+            [(":method", "OPTIONS"), ("a", "")],
+            [(":method", "PUT"), preflight],
+        ] {
+            assert_eq!(
+                refusal(decide(&fields)),
+                Refusal::MissingToken,
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_a_browser_follows_is_redirected() {
+        let mut rules = rules();
+        rules.access.auth_redirect_url = Some("https://login/".into());
+        let mut gate = gate(rules, preshared(), Box::new(Remote));
+        let mut redirect_from = |more: &[(&str, &str)]| {
+            let url = [
+                (":scheme", "https"),
+                (":authority", "api"),
+                (":path", "/a?b"),
+            ];
+            let fields: Vec<_> = url.iter().chain(more).copied().collect();
+            match gate.on_request(1, &Fields::of(&fields), now()) {
+                Decision::Refuse(refused) => refused.redirect_from,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(redirect_from(&[]).as_deref(), Some("https://api/a?b"));
+        assert!(redirect_from(&[("authorization", "Bearer x")]).is_some());
+        assert_eq!(redirect_from(&[("upgrade", "websocket")]), None);
+        let preflight = [
+            (":method", "OPTIONS"),
+            ("access-control-request-method", "PUT"),
+        ];
+        assert_eq!(redirect_from(&preflight), None);
+        let bearer = format!("Bearer {}", token(1));
+        gate.on_request(2, &Fields::of(&[("authorization", &bearer)]), now());
+        let full = gate.on_claimed(2, NonceClaim::Full);
+        let Some(Decision::Refuse(refused)) = full else {
+            panic!("{full:?}")
+        };
+        assert_eq!(refused.redirect_from, None);
     }
 }

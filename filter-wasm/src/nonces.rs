@@ -1,8 +1,9 @@
 //! The nonce storage `local`: used nonces in the memory that the workers share.
 
+use crate::events::Events;
 use crate::shared_data::{SharedData, Version};
 use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
-use jwt_core::nonce_bucket::{self, BucketClaim, Buckets, HashKey};
+use jwt_core::nonce_bucket::{self, BucketClaim, Buckets, ENTRY_SIZE, HashKey};
 use jwt_core::time::Timestamp;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,6 +22,7 @@ pub struct SharedNonces {
     scope: String,
     count: u32,
     buckets: Buckets,
+    events: Rc<Events>,
 }
 
 impl SharedNonces {
@@ -32,6 +34,7 @@ impl SharedNonces {
         scope: String,
         capacity: u32,
         fresh_key: HashKey,
+        events: Rc<Events>,
     ) -> Self {
         let count = nonce_bucket::count_for(capacity);
         let buckets = Buckets::new(count, agree_on_hash_key(&*shared, fresh_key));
@@ -40,6 +43,7 @@ impl SharedNonces {
             scope,
             count,
             buckets,
+            events,
         }
     }
 }
@@ -57,11 +61,19 @@ impl NonceStore for SharedNonces {
                 BucketClaim::Full => return Poll::Ready(NonceClaim::Full),
             };
             if self.shared.set(&key, &next, version).is_ok() {
+                let difference = entries(&next) - entries(&bytes);
+                self.events
+                    .nonces
+                    .set(self.events.nonces.get() + difference);
                 return Poll::Ready(NonceClaim::Fresh);
             }
         }
         Poll::Ready(NonceClaim::Unavailable)
     }
+}
+
+fn entries(bucket: &[u8]) -> i64 {
+    i64::try_from(bucket.len() / ENTRY_SIZE).unwrap_or(i64::MAX)
 }
 
 /// All workers must hash alike, so the first one's key is everybody's.
@@ -100,7 +112,13 @@ mod tests {
     }
 
     fn worker(shared: &Rc<InMemory>, scope: &str, fresh_key: u8) -> SharedNonces {
-        SharedNonces::new(shared.clone(), scope.into(), 1000, [fresh_key; 16])
+        SharedNonces::new(
+            shared.clone(),
+            scope.into(),
+            1000,
+            [fresh_key; 16],
+            Rc::default(),
+        )
     }
 
     #[test]
@@ -123,7 +141,7 @@ mod tests {
     #[test]
     fn a_full_store_says_so() {
         let shared = Rc::new(InMemory::default());
-        let mut store = SharedNonces::new(shared, String::new(), 1, [1; 16]);
+        let mut store = SharedNonces::new(shared, String::new(), 1, [1; 16], Rc::default());
         let claims: Vec<_> = (0..129)
             .map(|i| claim(&mut store, &i.to_string()))
             .collect();
@@ -164,7 +182,7 @@ mod tests {
             inner,
             races: Cell::new(1),
         });
-        let mut store = SharedNonces::new(racing, String::new(), 1000, [1; 16]);
+        let mut store = SharedNonces::new(racing, String::new(), 1000, [1; 16], Rc::default());
         assert_eq!(claim(&mut store, "n1"), NonceClaim::Replayed);
     }
 }

@@ -11,6 +11,8 @@
 pub mod algorithm;
 pub mod audience;
 pub mod config;
+pub mod excludes;
+pub mod handover;
 pub mod issue;
 pub mod key;
 pub mod key_cache;
@@ -18,6 +20,7 @@ pub mod machine;
 pub mod nonce;
 pub mod nonce_bucket;
 pub mod policy;
+pub mod rate_limit;
 pub mod refusal;
 pub mod registry;
 pub mod shared_key;

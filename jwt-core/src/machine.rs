@@ -168,6 +168,7 @@ mod tests {
             audience: Audience::new("https://api"),
             max_skew: Duration::from_secs(60),
             max_ttl: Duration::from_secs(300),
+            not_issued_before: None,
             claims_verifiers: Vec::new(),
         }
     }
@@ -225,6 +226,17 @@ mod tests {
         };
         assert_eq!(issued(NOW + 60), None);
         assert_eq!(issued(NOW + 61), Some(Refusal::IssuedInFuture));
+    }
+
+    #[test]
+    fn a_token_from_before_the_start_is_refused_if_so_configured() {
+        let token = TestSigner::service().token("n1");
+        let mut policy = policy();
+        policy.not_issued_before = Some(at(NOW + 1));
+        let refusal = World::default().verify(&policy, &token).unwrap_err();
+        assert_eq!(refusal, Refusal::IssuedBeforeStart);
+        policy.not_issued_before = Some(at(NOW));
+        World::default().verify(&policy, &token).unwrap();
     }
 
     #[test]

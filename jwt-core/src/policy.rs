@@ -16,6 +16,8 @@ pub struct Policy {
     pub max_skew: Duration,
     /// The longest permitted `exp` − `iat`.
     pub max_ttl: Duration,
+    /// Tokens issued before are refused, if set: the restart guard.
+    pub not_issued_before: Option<Timestamp>,
     /// What the claims must satisfy besides.
     pub claims_verifiers: Vec<ClaimsVerifier>,
 }
@@ -45,6 +47,12 @@ impl Policy {
         }
         if claims.issued - self.max_skew > now {
             return Err(Refusal::IssuedInFuture);
+        }
+        if self
+            .not_issued_before
+            .is_some_and(|start| claims.issued < start)
+        {
+            return Err(Refusal::IssuedBeforeStart);
         }
         if claims.issued + self.max_ttl < claims.expires {
             return Err(Refusal::LifetimeTooLong);

@@ -11,6 +11,9 @@ pub enum Refusal {
     /// The request carries no token.
     #[error("no token: expected an Authorization header of the form \"Bearer <JWT>\"")]
     MissingToken,
+    /// The request carries two tokens, and which of them counts is nothing to guess about.
+    #[error("the request carries more than one token")]
+    SeveralTokens,
     /// Not a compact JWS with JSON header and claims (RFC 7519 §7.2).
     #[error("malformed token: {0}")]
     Malformed(&'static str),
@@ -43,6 +46,9 @@ pub enum Refusal {
     /// RFC 7519 §4.1.6; beyond the permitted clock skew.
     #[error("the token was issued in the future")]
     IssuedInFuture,
+    /// Issued before this verifier started: it may have been used with the one before.
+    #[error("the token was issued before the verifier started")]
+    IssuedBeforeStart,
     /// `exp` − `iat` is more than the verifier permits.
     #[error("the token's lifetime is longer than permitted")]
     LifetimeTooLong,
@@ -100,6 +106,7 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::MissingToken => "missing_token",
+            Self::SeveralTokens => "several_tokens",
             Self::Malformed(_) | Self::Missing(_) | Self::WrongType { .. } => "malformed",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical_header",
@@ -107,6 +114,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::IssuedInFuture => "issued_in_future",
+            Self::IssuedBeforeStart => "issued_before_start",
             Self::LifetimeTooLong => "lifetime",
             Self::Key(KeyProblem::Unknown) => "key_unknown",
             Self::Key(KeyProblem::AwaitsApproval) => "key_awaits_approval",
@@ -123,8 +131,9 @@ impl Refusal {
 }
 
 /// Every value of [`Refusal::label`].
-pub const LABELS: [&str; 19] = [
+pub const LABELS: [&str; 21] = [
     "missing_token",
+    "several_tokens",
     "malformed",
     "algorithm",
     "critical_header",
@@ -132,6 +141,7 @@ pub const LABELS: [&str; 19] = [
     "expired",
     "not_yet_valid",
     "issued_in_future",
+    "issued_before_start",
     "lifetime",
     "key_unknown",
     "key_awaits_approval",

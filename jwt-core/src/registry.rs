@@ -1,9 +1,12 @@
 //! The key registry protocol, the reading side: where a key is, and what an answer means.
+//!
+//! A JWK Set (RFC 7517 §5) is read here as well; its answers mean the same.
 
-use crate::key::{KeyName, PublicKey};
+use crate::key::{KeyError, KeyName, PublicKey};
 use crate::machine::KeyAnswer;
 use crate::refusal::KeyProblem;
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +16,14 @@ const REFUSAL_LIFETIME: Duration = Duration::from_secs(5);
 /// How long a registry that could not be asked is left alone.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 
-/// A registry's answer to a GET of one key.
+/// Everything but the unreserved characters of RFC 3986 §2.3.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A key server's answer to a GET.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     /// The HTTP status.
@@ -24,8 +34,8 @@ pub struct Response<'a> {
     pub body: &'a [u8],
 }
 
-/// What to make of a registry's answer.
-#[derive(Debug)]
+/// What to make of an answer, for one key.
+#[derive(Clone, Debug)]
 pub struct Fetched {
     /// The key, or why there is none.
     pub answer: KeyAnswer,
@@ -43,7 +53,7 @@ pub fn key_path(base_path: &str, name: &KeyName) -> Option<String> {
         return None;
     }
     let base = base_path.trim_end_matches('/');
-    let [service, key_id] = parts.map(percent_encode);
+    let [service, key_id] = parts.map(|part| utf8_percent_encode(part, RESERVED));
     Some(format!("{base}/services/{service}/keys/{key_id}"))
 }
 
@@ -51,24 +61,53 @@ pub fn key_path(base_path: &str, name: &KeyName) -> Option<String> {
 /// and is its lifetime where the registry names none.
 pub fn interpret(name: &KeyName, response: Response<'_>, cache_duration: Duration) -> Fetched {
     match response.status {
-        200 => match read_key(name, response.body) {
-            Ok(key) => Fetched {
-                answer: Ok(Rc::new(key)),
-                lifetime: key_lifetime(response.cache_control, cache_duration),
-                detail: None,
-            },
-            Err(detail) => problem(KeyProblem::Unusable, REFUSAL_LIFETIME, Some(detail)),
-        },
+        200 => {
+            let lifetime = key_lifetime(response.cache_control, cache_duration);
+            usable_key(name.key_id(), PublicKey::from_jwk(response.body), lifetime)
+        }
         403 => problem(KeyProblem::Expired, REFUSAL_LIFETIME, None),
         404 => problem(KeyProblem::Unknown, REFUSAL_LIFETIME, None),
         409 => problem(KeyProblem::AwaitsApproval, REFUSAL_LIFETIME, None),
-        status => unavailable(format!("the registry answered with status {status}")),
+        status => unavailable(format!("the key server answered with status {status}")),
     }
+}
+
+/// Reads the answer to a GET of a JWK Set: each key with its `kid`. Keys that are not for
+/// verifying, or of kinds unknown here, are as if they were not in the set (RFC 7517 §5).
+pub fn interpret_set(
+    response: Response<'_>,
+    cache_duration: Duration,
+) -> Result<Vec<(String, Fetched)>, Fetched> {
+    if response.status != 200 {
+        let status = response.status;
+        return Err(unavailable(format!(
+            "the key server answered with status {status}"
+        )));
+    }
+    let set: JwkSet = serde_json::from_slice(response.body)
+        .map_err(|error| unavailable(format!("the answer is not a JWK Set: {error}")))?;
+    let lifetime = key_lifetime(response.cache_control, cache_duration);
+    let read = |jwk: &serde_json::value::RawValue| {
+        let key = PublicKey::from_jwk(jwk.get().as_bytes()).ok()?;
+        let key_id = key.key_id()?.to_owned();
+        Some((key_id.clone(), usable_key(&key_id, Ok(key), lifetime)))
+    };
+    Ok(set.keys.iter().filter_map(|jwk| read(jwk)).collect())
+}
+
+/// What to make of a set that lacks the key.
+pub fn not_in_set() -> Fetched {
+    problem(KeyProblem::Unknown, REFUSAL_LIFETIME, None)
 }
 
 /// What to make of no answer at all.
 pub fn unavailable(detail: String) -> Fetched {
     problem(KeyProblem::Unavailable, FAILURE_LIFETIME, Some(detail))
+}
+
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Box<serde_json::value::RawValue>>,
 }
 
 fn problem(problem: KeyProblem, lifetime: Duration, detail: Option<String>) -> Fetched {
@@ -79,13 +118,21 @@ fn problem(problem: KeyProblem, lifetime: Duration, detail: Option<String>) -> F
     }
 }
 
-fn read_key(name: &KeyName, body: &[u8]) -> Result<PublicKey, String> {
-    let key = PublicKey::from_jwk(body).map_err(|error| error.to_string())?;
-    match key.key_id() {
-        Some(other) if other != name.key_id() => {
-            Err(format!("the registry answered with another key, {other:?}"))
-        }
-        _ => Ok(key),
+fn usable_key(key_id: &str, key: Result<PublicKey, KeyError>, lifetime: Duration) -> Fetched {
+    let unusable = |detail| problem(KeyProblem::Unusable, REFUSAL_LIFETIME, Some(detail));
+    match key {
+        Ok(key) if key.key_id().is_some_and(|other| other != key_id) => unusable(format!(
+            "the key server answered with another key, {:?}",
+            key.key_id()
+        )),
+        Ok(key) => Fetched {
+            answer: Ok(Rc::new(key)),
+            lifetime,
+            detail: None,
+        },
+        // What is no JWK at all does not come from a key server in order.
+        Err(error @ KeyError::Json(_)) => unavailable(error.to_string()),
+        Err(error) => unusable(error.to_string()),
     }
 }
 
@@ -105,20 +152,6 @@ fn key_lifetime(cache_control: Option<&[u8]>, cache_duration: Duration) -> Durat
         }
     }
     lifetime
-}
-
-/// Everything but the unreserved characters of RFC 3986 §2.3.
-fn percent_encode(segment: &str) -> String {
-    let mut encoded = String::with_capacity(segment.len());
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -210,10 +243,51 @@ mod tests {
 
     #[test]
     fn what_is_not_the_key_asked_for_is_not_used() {
-        for body in ["", "<html>", "{}", &jwk("k2")] {
+        let small = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let small = format!(r#"{{"kty":"RSA","n":"{small}","e":"AQAB"}}"#);
+        for (body, problem) in [
+            ("", KeyProblem::Unavailable),
+            ("<html>", KeyProblem::Unavailable),
+            ("[]", KeyProblem::Unavailable),
+            ("{}", KeyProblem::Unavailable),
+            (&jwk("k2"), KeyProblem::Unusable),
+            (&small, KeyProblem::Unusable),
+            (r#"{"kty":"oct","k":"AAAA"}"#, KeyProblem::Unusable),
+        ] {
             let fetched = answer(200, None, body);
-            assert_eq!(fetched.answer.unwrap_err(), KeyProblem::Unusable);
+            assert_eq!(fetched.answer.unwrap_err(), problem, "{body}");
             assert!(fetched.detail.is_some());
+        }
+    }
+
+    #[test]
+    fn a_set_has_the_keys_that_can_be_used() {
+        let body = format!(
+            r#"{{"keys":[{},{},{{"kty":"oct","k":"AAAA","kid":"secret"}},{{"kid":7}},{{}}]}}"#,
+            jwk("a"),
+            jwk("b")
+        );
+        let set = |status, body: &str| {
+            let body = body.as_bytes();
+            interpret_set(
+                Response {
+                    status,
+                    cache_control: Some(b"max-age=9"),
+                    body,
+                },
+                CACHE,
+            )
+        };
+        let keys = set(200, &body).unwrap();
+        let names: Vec<_> = keys.iter().map(|(key_id, _)| key_id.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(
+            keys.iter()
+                .all(|(_, f)| f.answer.is_ok() && f.lifetime.as_secs() == 9)
+        );
+        for (status, body) in [(404, "{}"), (500, ""), (200, ""), (200, "[]"), (200, "{}")] {
+            let problem = set(status, body).unwrap_err().answer.unwrap_err();
+            assert_eq!(problem, KeyProblem::Unavailable, "{status} {body}");
         }
     }
 }

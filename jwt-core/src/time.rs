@@ -38,6 +38,18 @@ impl Timestamp {
         }
     }
 
+    /// From whole milliseconds since the epoch; `None` outside ±9999 years.
+    pub fn from_milliseconds(milliseconds: i64) -> Option<Self> {
+        let seconds = milliseconds.div_euclid(1000);
+        let rest = Duration::from_millis(milliseconds.rem_euclid(1000).unsigned_abs());
+        Some(Self::from_seconds(seconds)? + rest)
+    }
+
+    /// Whole milliseconds since the epoch, rounded down.
+    pub fn milliseconds(self) -> i64 {
+        self.micros.div_euclid(1000)
+    }
+
     /// Whole seconds since the epoch, rounded down.
     pub fn seconds(self) -> i64 {
         self.micros.div_euclid(1_000_000)
@@ -98,6 +110,15 @@ mod tests {
         );
         assert_eq!(half.seconds(), 1);
         assert_eq!(half.seconds_rounded_up(), 2);
+    }
+
+    #[test]
+    fn milliseconds_are_read_again() {
+        for milliseconds in [0, 1, 999, 1_700_000_000_123, -1, -1500] {
+            let read = Timestamp::from_milliseconds(milliseconds).unwrap();
+            assert_eq!(read.milliseconds(), milliseconds);
+        }
+        assert_eq!(Timestamp::from_milliseconds(i64::MIN), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ jwtproxy:
     verifier:
       upstream: localhost:9090
       max_ttl: -5m
-      excludes: ["/healthz"]
+      excludes: ["healthz"]
       key_server: {type: keyregistry, options: {registry: "ftp://registry"}}
       nonce_storage: {type: redis}
   - verifier:
@@ -59,7 +59,7 @@ jwtproxy:
         "jwtproxy.verifier_proxies[0].verifier.upstream: found \"localhost:9090\", expected a URL",
         "jwtproxy.verifier_proxies[0].verifier.audience: missing",
         "jwtproxy.verifier_proxies[0].verifier.max_ttl: found \"-5m\"",
-        "jwtproxy.verifier_proxies[0].verifier.excludes: this key is not supported yet",
+        "jwtproxy.verifier_proxies[0].verifier.excludes[0]: found \"healthz\", expected a path",
         "jwtproxy.verifier_proxies[0].verifier.key_server.options.registry: found",
         "jwtproxy.verifier_proxies[0].verifier.nonce_storage.type: found \"redis\"",
         "jwtproxy.verifier_proxies[1].verifier.key_server.options.public_key_path: found",

@@ -1,7 +1,9 @@
 use envoy::bootstrap::{Files, bootstrap};
 use envoy::verifier::{HttpUrl, KeyServer, SocketAddress, VerifierProxy};
 use jwt_core::audience::Audience;
-use jwt_core::config::verifier::{NonceStorage, Rules};
+use jwt_core::config::filter::Cache;
+use jwt_core::config::verifier::{Access, NonceStorage, Rules};
+use jwt_core::handover::Handover;
 use jwt_core::policy::Policy;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -21,13 +23,19 @@ fn verifier() -> VerifierProxy {
                 audience: Audience::new("x"),
                 max_skew: Duration::ZERO,
                 max_ttl: Duration::ZERO,
+                not_issued_before: None,
                 claims_verifiers: Vec::new(),
             },
             nonce_storage: NonceStorage::Void,
+            access: Access::default(),
+            handover: Handover::default(),
         },
         key_server: KeyServer::Keyregistry {
             url: HttpUrl::parse("http://127.0.0.1:1/").unwrap(),
-            cache_duration: Duration::ZERO,
+            cache: Cache {
+                duration: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
         },
     }
 }

@@ -26,12 +26,9 @@ async fn fifty_requests_at_once_make_one_fetch() {
         assert_eq!(answer.code(), 200, "{answer:?}");
     }
     assert_eq!(registry.requests("svc", "k1"), 1);
-    assert_eq!(
-        verifier
-            .metric("jwtproxy_key_fetches{outcome=\"key\"}")
-            .await,
-        1
-    );
+    verifier
+        .expect_metric("jwtproxy_key_fetches{outcome=\"key\"}", 1)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,12 +73,11 @@ async fn without_its_registry_a_verifier_takes_the_keys_it_has() {
         "{answer:?}"
     );
     assert!(answer.headers.contains_key("retry-after"));
-    assert!(
-        verifier
-            .metric("jwtproxy_key_fetches{outcome=\"failed\"}")
-            .await
-            >= 1
-    );
+    verifier
+        .wait_for_metric("jwtproxy_key_fetches{outcome=\"failed\"}", |failed| {
+            failed >= 1
+        })
+        .await;
 
     registry.come_back().await;
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -106,12 +102,9 @@ async fn a_refusal_of_the_registry_is_remembered_for_a_while() {
     // Twenty requests may take longer than the refusal is believed, on a very busy machine.
     let requests = registry.requests("svc", "unknown");
     assert!((1..=2).contains(&requests), "{requests} requests");
-    assert_eq!(
-        verifier
-            .metric("jwtproxy_refused{reason=\"key_unknown\"}")
-            .await,
-        20
-    );
+    verifier
+        .expect_metric("jwtproxy_refused{reason=\"key_unknown\"}", 20)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,25 +113,16 @@ async fn every_rule_on_tokens_refuses_with_its_reason() {
             .code(),
         200
     );
-    assert_eq!(verifier.metric("jwtproxy_accepted").await, 1);
-    assert_eq!(
-        verifier
-            .metric("jwtproxy_refused{reason=\"signature\"}")
-            .await,
-        4
-    );
-    assert_eq!(
-        verifier
-            .metric("jwtproxy_refused{reason=\"expired\"}")
-            .await,
-        1
-    );
-    assert_eq!(
-        verifier
-            .metric("jwtproxy_refused{reason=\"replayed\"}")
-            .await,
-        0
-    );
+    verifier.expect_metric("jwtproxy_accepted", 1).await;
+    verifier
+        .expect_metric("jwtproxy_refused{reason=\"signature\"}", 4)
+        .await;
+    verifier
+        .expect_metric("jwtproxy_refused{reason=\"expired\"}", 1)
+        .await;
+    verifier
+        .expect_metric("jwtproxy_refused{reason=\"replayed\"}", 0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use envoy::{Envoy, Options};
 use signer_native::config::Config;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// A running verifier.
 pub struct Verifier {
@@ -48,7 +50,26 @@ impl Verifier {
         self.address
     }
 
-    /// A number of Envoy's statistics by the name Prometheus shows, labels included.
+    /// Waits until a metric has this value; the filter raises its metrics once a second. `name`
+    /// is as Prometheus shows it, labels included.
+    pub async fn expect_metric(&self, name: &str, expected: u64) {
+        self.wait_for_metric(name, |value| value == expected).await;
+    }
+
+    /// Waits until a metric is what `wanted` asks for.
+    pub async fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let value = self.metric(name).await;
+            if wanted(value) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is {value}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A metric as it is now.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = client::get_at_socket(self.envoy.admin_socket(), "/stats/prometheus").await;
         let name = if name.contains('{') {

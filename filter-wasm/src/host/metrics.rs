@@ -1,61 +1,102 @@
-//! Counters in Envoy's statistics.
+//! Envoy's statistics.
 
+use crate::events::Events;
 use jwt_core::machine::KeyAnswer;
-use jwt_core::refusal::{KeyProblem, LABELS, Refusal};
+use jwt_core::refusal::{KeyProblem, LABELS};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
+use std::time::Duration;
 
 /// The outcomes of a key fetch.
-const FETCHES: [&str; 3] = ["key", "refused", "failed"];
+const OUTCOMES: [&str; 3] = ["key", "refused", "failed"];
 
 pub(super) struct Metrics {
     accepted: u32,
-    refused: Vec<(&'static str, u32)>,
-    fetches: Vec<(&'static str, u32)>,
+    exempt: u32,
+    refused: Vec<u32>,
+    fetches: Vec<u32>,
+    fetch_duration: u32,
+    key_hits: u32,
+    key_misses: u32,
+    stale_keys: u32,
+    limited_fetches: u32,
+    host_signatures: u32,
+    vm_signatures: u32,
+    nonces: u32,
 }
 
 impl Metrics {
-    /// Defines every counter, so that each shows as 0 before its first event.
+    /// Defines every metric, so that each shows as 0 before its first event.
     pub(super) fn define() -> Self {
-        let counter = |name: &str| hostcalls::define_metric(MetricType::Counter, name).unwrap_or(0);
-        let labelled = |name: &str, labels: &[&'static str]| {
+        let counter = |name: &str| define(MetricType::Counter, name);
+        let labelled = |name: &str, labels: &[&str]| {
             labels
                 .iter()
-                .map(|label| (*label, counter(&format!("{name}.{label}"))))
+                .map(|label| counter(&format!("{name}.{label}")))
                 .collect()
         };
         Self {
-            accepted: counter("jwtproxy.accepted"),
-            refused: labelled("jwtproxy.refused", &LABELS),
-            fetches: labelled("jwtproxy.key_fetches", &FETCHES),
+            accepted: counter("accepted"),
+            exempt: counter("exempt"),
+            refused: labelled("refused", &LABELS),
+            fetches: labelled("key_fetches", &OUTCOMES),
+            fetch_duration: define(MetricType::Histogram, "key_fetch_milliseconds"),
+            key_hits: counter("key_cache.hit"),
+            key_misses: counter("key_cache.miss"),
+            stale_keys: counter("key_cache.stale"),
+            limited_fetches: counter("key_fetches_limited"),
+            host_signatures: counter("signatures.host"),
+            vm_signatures: counter("signatures.vm"),
+            nonces: define(MetricType::Gauge, "nonces"),
         }
     }
 
-    pub(super) fn count_accepted(&self) {
-        increment(self.accepted);
+    /// Raises the metrics by what has happened.
+    pub(super) fn raise(&self, events: &Events) {
+        for (id, count) in [
+            (self.accepted, &events.accepted),
+            (self.exempt, &events.exempt),
+            (self.key_hits, &events.key_hits),
+            (self.key_misses, &events.key_misses),
+            (self.stale_keys, &events.stale_keys),
+            (self.limited_fetches, &events.limited_fetches),
+            (self.host_signatures, &events.host_signatures),
+            (self.vm_signatures, &events.vm_signatures),
+        ] {
+            increment(id, i64::try_from(count.take()).unwrap_or(i64::MAX));
+        }
+        for (id, (_, count)) in self.refused.iter().zip(events.take_refused()) {
+            increment(*id, i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        increment(self.nonces, events.nonces.take());
     }
 
-    pub(super) fn count_refused(&self, refusal: &Refusal) {
-        increment_labelled(&self.refused, refusal.label());
-    }
-
-    pub(super) fn count_fetch(&self, answer: &KeyAnswer) {
+    pub(super) fn count_fetched(&self, answer: &KeyAnswer) {
         let outcome = match answer {
             Ok(_) => "key",
             Err(KeyProblem::Unavailable | KeyProblem::Unusable) => "failed",
             Err(_) => "refused",
         };
-        increment_labelled(&self.fetches, outcome);
+        let index = OUTCOMES.iter().position(|own| *own == outcome);
+        if let Some(id) = index.and_then(|index| self.fetches.get(index)) {
+            increment(*id, 1);
+        }
+    }
+
+    pub(super) fn record_fetch_duration(&self, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let _ = hostcalls::record_metric(self.fetch_duration, milliseconds);
     }
 }
 
-fn increment_labelled(counters: &[(&'static str, u32)], label: &str) {
-    if let Some((_, id)) = counters.iter().find(|(own, _)| *own == label) {
-        increment(*id);
-    }
+fn define(metric_type: MetricType, name: &str) -> u32 {
+    hostcalls::define_metric(metric_type, &format!("jwtproxy.{name}")).unwrap_or(0)
 }
 
-fn increment(id: u32) {
-    // A counter that the host does not know is no reason to fail a request.
-    let _ = hostcalls::increment_metric(id, 1);
+/// The host refuses to raise by zero.
+fn increment(id: u32, by: i64) {
+    if by != 0 {
+        // A metric that the host does not know is no reason to fail.
+        let _ = hostcalls::increment_metric(id, by);
+    }
 }

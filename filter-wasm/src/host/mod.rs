@@ -1,6 +1,8 @@
 //! The proxy-wasm ABI: everything that is a call from Envoy or to it.
 
+mod head;
 mod metrics;
+mod plugin;
 mod root;
 mod shared_data;
 mod signature;
@@ -15,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-        proxy_wasm::set_root_context(|_| Box::new(super::root::Root::default()));
+        proxy_wasm::set_root_context(|id| Box::new(super::root::Root::new(id)));
     }}
 }
 

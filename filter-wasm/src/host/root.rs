@@ -1,100 +1,47 @@
-//! The root context: one for each configuration on each worker. It fetches keys.
+//! The root context: one for each configuration on each worker. It makes the requests to key
+//! servers and raises the metrics.
 
-use super::metrics::Metrics;
-use super::shared_data::HostSharedData;
-use super::signature;
+use super::plugin::Plugin;
 use super::stream::Stream;
 use crate::configuration;
-use crate::gate::{Decision, Gate, StreamId};
-use crate::keys::{Fetch, Keys};
-use crate::nonces::SharedNonces;
-use crate::reply::Reply;
-use jwt_core::config::filter::{FilterConfig, KeyServer, Keyregistry};
-use jwt_core::config::verifier::NonceStorage;
+use crate::gate::{Answered, Decision, StreamId};
+use crate::keys::{Fetch, FetchId};
+use jwt_core::config::filter::Endpoint;
 use jwt_core::key::KeyName;
-use jwt_core::nonce::{NonceStore, VoidNonceStore};
-use jwt_core::refusal::{KeyProblem, Refusal};
-use jwt_core::registry::{self, Fetched, Response};
+use jwt_core::refusal::KeyProblem;
+use jwt_core::registry::{Fetched, Response};
+use jwt_core::time::Timestamp;
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
-use std::cell::RefCell;
+use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The largest answer of a registry that is read, in bytes. A JWK of the largest key has less
-/// than 2 KiB.
-const MAX_ANSWER: usize = 64 * 1024;
+/// The largest answer of a key server that is read, in bytes: far above any set of public keys.
+const MAX_ANSWER: usize = 1024 * 1024;
 
-/// What the streams of one configuration share.
-pub(super) struct Plugin {
-    pub(super) gate: RefCell<Gate>,
-    pub(super) metrics: Metrics,
-    registry: Option<Keyregistry>,
-}
+/// How often metrics are raised while there is nothing else to do.
+const IDLE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often to look whether another worker has an answer.
+const POLL_PERIOD: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 pub(super) struct Root {
+    id: u32,
     plugin: Option<Rc<Plugin>>,
-    in_flight: HashMap<u32, KeyName>,
+    in_flight: HashMap<u32, (FetchId, Timestamp)>,
 }
 
-impl Plugin {
-    fn new(config: FilterConfig) -> Self {
-        let signatures = signature::best_verifier();
-        let nonces = nonce_store(&config);
-        let registry = match &config.key_server {
-            KeyServer::Keyregistry(registry) => Some(registry.clone()),
-            KeyServer::Preshared(_) => None,
-        };
-        let keys = match config.key_server {
-            KeyServer::Preshared(preshared) => Keys::preshared(preshared),
-            KeyServer::Keyregistry(registry) => Keys::registry(registry, Rc::new(HostSharedData)),
-        };
-        let gate = RefCell::new(Gate::new(config.rules.policy, keys, signatures, nonces));
+impl Root {
+    pub(super) fn new(id: u32) -> Self {
         Self {
-            gate,
-            metrics: Metrics::define(),
-            registry,
+            id,
+            ..Self::default()
         }
     }
-
-    /// Asks for [`RootContext::on_tick`] as soon as possible. A fetch must be sent from the root
-    /// context: an answer to a stream's call is lost when the stream ends first, and others may
-    /// wait for it.
-    pub(super) fn fetch_soon() {
-        let _ = hostcalls::set_tick_period(Duration::from_millis(1));
-    }
-
-    pub(super) fn refuse(&self, refusal: &Refusal) {
-        self.metrics.count_refused(refusal);
-        let Reply {
-            status,
-            headers,
-            body,
-        } = Reply::from(refusal);
-        let _ = hostcalls::send_http_response(status, headers, Some(body.as_bytes()));
-    }
-}
-
-fn nonce_store(config: &FilterConfig) -> Box<dyn NonceStore> {
-    let NonceStorage::Local { capacity } = config.rules.nonce_storage else {
-        return Box::new(VoidNonceStore);
-    };
-    let mut hash_key = [0; 16];
-    if let Err(error) = getrandom::getrandom(&mut hash_key) {
-        // Without a secret key an attacker could aim at a bucket, but no replay gets through.
-        warn!("jwtproxy: no random numbers for the nonce store's hash key: {error}");
-    }
-    let scope = config.rules.policy.audience.as_str().to_owned();
-    Box::new(SharedNonces::new(
-        Rc::new(HostSharedData),
-        scope,
-        capacity,
-        hash_key,
-    ))
 }
 
 impl RootContext for Root {
@@ -105,6 +52,7 @@ impl RootContext for Root {
         match configuration::read(&bytes) {
             Ok(config) => {
                 self.plugin = Some(Rc::new(Plugin::new(config)));
+                self.set_tick_period(IDLE_PERIOD);
                 true
             }
             Err(mistakes) => {
@@ -115,21 +63,26 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        // The next fetch asks for its own tick.
-        self.set_tick_period(Duration::ZERO);
         let Some(plugin) = self.plugin.clone() else {
             return;
         };
-        let Some(registry) = &plugin.registry else {
-            return;
-        };
-        let fetches = plugin.gate.borrow_mut().take_fetches();
-        for fetch in fetches {
-            match self.send(registry, &fetch) {
-                Ok(token) => drop(self.in_flight.insert(token, fetch.name)),
-                Err(problem) => conclude(&plugin, &fetch.name, &registry::unavailable(problem)),
+        let now = super::now();
+        let decisions = plugin.gate.borrow_mut().collect_from_others(now);
+        self.apply(&plugin, &decisions);
+        let fetches = plugin.gate.borrow_mut().begin_fetches(now);
+        for Fetch { id, endpoint } in fetches {
+            match self.send(&endpoint) {
+                Ok(token) => drop(self.in_flight.insert(token, (id, now))),
+                Err(problem) => self.conclude(&plugin, &id, Err(problem)),
             }
         }
+        plugin.flush_events();
+        let period = if plugin.gate.borrow().has_work() {
+            POLL_PERIOD
+        } else {
+            IDLE_PERIOD
+        };
+        self.set_tick_period(period);
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -143,95 +96,94 @@ impl RootContext for Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
-        let Some(name) = self.in_flight.remove(&token) else {
+        let Some((id, begun)) = self.in_flight.remove(&token) else {
             return;
         };
         let Some(plugin) = self.plugin.clone() else {
             return;
         };
-        let Some(registry) = &plugin.registry else {
-            return;
-        };
+        plugin
+            .metrics
+            .record_fetch_duration(super::now().since(begun));
         // A call that was reset has no headers, and asking for one would trap.
-        let fetched = match headers {
-            0 => registry::unavailable("the connection to the registry was lost".into()),
-            _ => read_answer(registry, &name, body_size),
+        if headers == 0 {
+            let problem = "the connection to the key server was lost".to_owned();
+            return self.conclude(&plugin, &id, Err(problem));
+        }
+        if body_size > MAX_ANSWER {
+            let problem = format!("the key server answered with {body_size} bytes");
+            return self.conclude(&plugin, &id, Err(problem));
+        }
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
+        let body = body.ok().flatten().unwrap_or_default();
+        let cache_control = response_header("cache-control");
+        let status = response_header(":status");
+        let status = status.and_then(|status| str::from_utf8(&status).ok()?.parse().ok());
+        let response = Response {
+            status: status.unwrap_or(0),
+            cache_control: cache_control.as_deref(),
+            body: &body,
         };
-        conclude(&plugin, &name, &fetched);
+        self.conclude(&plugin, &id, Ok(response));
     }
 }
 
 impl Root {
-    fn send(&self, registry: &Keyregistry, fetch: &Fetch) -> Result<u32, String> {
+    fn send(&self, endpoint: &Endpoint) -> Result<u32, String> {
         let headers = vec![
             (":method", "GET"),
-            (":scheme", "http"),
-            (":path", &fetch.path),
-            (":authority", &registry.authority),
+            (":path", &endpoint.path),
+            (":authority", &endpoint.authority),
             ("accept", "application/json"),
         ];
-        self.dispatch_http_call(&registry.cluster, headers, None, vec![], registry.timeout)
-            .map_err(|status| {
-                format!(
-                    "cluster {:?} cannot be called: {status:?}",
-                    registry.cluster
-                )
-            })
+        self.dispatch_http_call(&endpoint.cluster, headers, None, vec![], endpoint.timeout)
+            .map_err(|status| format!("cluster {:?}: {status:?}", endpoint.cluster))
+    }
+
+    /// Records the answer to a fetch and lets go of the requests that waited for it.
+    fn conclude(&self, plugin: &Plugin, id: &FetchId, response: Result<Response<'_>, String>) {
+        let Answered { answers, decisions } =
+            plugin
+                .gate
+                .borrow_mut()
+                .on_response(id, response, super::now());
+        for (name, fetched) in &answers {
+            plugin.metrics.count_fetched(&fetched.answer);
+            log_fetched(name, fetched);
+        }
+        self.apply(plugin, &decisions);
+    }
+
+    /// Carries out decisions about requests that have waited.
+    fn apply(&self, plugin: &Plugin, decisions: &[(StreamId, Decision)]) {
+        for (stream, decision) in decisions {
+            if hostcalls::set_effective_context(*stream).is_err() {
+                continue;
+            }
+            if plugin.carry_out(decision) == Action::Continue {
+                let _ = hostcalls::resume_http_request();
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.id);
     }
 }
 
-fn read_answer(registry: &Keyregistry, name: &KeyName, body_size: usize) -> Fetched {
-    let header = |name| {
-        hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name)
-            .ok()
-            .flatten()
-    };
-    let status = header(":status")
-        .and_then(|status| str::from_utf8(&status).ok()?.parse().ok())
-        .unwrap_or(0);
-    if body_size > MAX_ANSWER {
-        return registry::unavailable(format!("the registry answered with {body_size} bytes"));
-    }
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
-    let body = body.ok().flatten().unwrap_or_default();
-    let cache_control = header("cache-control");
-    let response = Response {
-        status,
-        cache_control: cache_control.as_deref(),
-        body: &body,
-    };
-    registry::interpret(name, response, registry.cache_duration)
+fn response_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name)
+        .ok()
+        .flatten()
 }
 
-/// Records the answer to a fetch and lets go of the requests that waited for it.
-fn conclude(plugin: &Plugin, name: &KeyName, fetched: &Fetched) {
-    plugin.metrics.count_fetch(&fetched.answer);
-    match (&fetched.answer, &fetched.detail) {
-        (Err(problem @ (KeyProblem::Unavailable | KeyProblem::Unusable)), Some(detail)) => {
+fn log_fetched(name: &KeyName, fetched: &Fetched) {
+    let detail = fetched.detail.as_deref().unwrap_or_default();
+    match &fetched.answer {
+        Err(problem @ (KeyProblem::Unavailable | KeyProblem::Unusable)) => {
             warn!("jwtproxy: key {name}: {problem}: {detail}");
         }
-        (Err(problem), _) => info!("jwtproxy: key {name}: {problem}"),
-        (Ok(_), _) => info!("jwtproxy: key {name}: fetched for {:?}", fetched.lifetime),
-    }
-    let decisions = plugin
-        .gate
-        .borrow_mut()
-        .on_fetched(name, fetched, super::now());
-    for (stream, decision) in decisions {
-        apply(plugin, stream, &decision);
-    }
-}
-
-fn apply(plugin: &Plugin, stream: StreamId, decision: &Decision) {
-    if hostcalls::set_effective_context(stream).is_err() {
-        return;
-    }
-    match decision {
-        Decision::Accept(_) => {
-            plugin.metrics.count_accepted();
-            let _ = hostcalls::resume_http_request();
+        Err(problem) => info!("jwtproxy: key {name}: {problem}"),
+        Ok(_) if fetched.detail.is_some() => {
+            warn!("jwtproxy: key {name}: used past its time, since {detail}");
         }
-        Decision::Refuse(refusal) => plugin.refuse(refusal),
-        Decision::Wait => {}
+        Ok(_) => info!("jwtproxy: key {name}: good for {:?}", fetched.lifetime),
     }
 }

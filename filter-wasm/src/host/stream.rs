@@ -1,12 +1,10 @@
 //! The context of one request.
 
-use super::root::Plugin;
-use crate::gate::Decision;
-use jwt_core::refusal::Refusal;
-use log::debug;
+use super::head::HostHead;
+use super::plugin::{Plugin, tick_soon};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
+use proxy_wasm::types::Action;
 use std::rc::Rc;
 
 pub(super) struct Stream {
@@ -29,30 +27,14 @@ impl HttpContext for Stream {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
-        let authorization =
-            hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "authorization")
-                .ok()
-                .flatten();
-        let decision =
-            plugin
-                .gate
-                .borrow_mut()
-                .on_request(self.id, authorization.as_deref(), super::now());
-        match decision {
-            Decision::Accept(_) => {
-                plugin.metrics.count_accepted();
-                Action::Continue
-            }
-            Decision::Refuse(refusal) => {
-                log_refusal(&refusal);
-                plugin.refuse(&refusal);
-                Action::Pause
-            }
-            Decision::Wait => {
-                Plugin::fetch_soon();
-                Action::Pause
-            }
+        let decision = plugin
+            .gate
+            .borrow_mut()
+            .on_request(self.id, &HostHead, super::now());
+        if plugin.gate.borrow().has_work() {
+            tick_soon();
         }
+        plugin.carry_out(&decision)
     }
 
     fn on_log(&mut self) {
@@ -60,8 +42,4 @@ impl HttpContext for Stream {
             plugin.gate.borrow_mut().on_stream_end(self.id);
         }
     }
-}
-
-fn log_refusal(refusal: &Refusal) {
-    debug!("jwtproxy: refused: {refusal}");
 }

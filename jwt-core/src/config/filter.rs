@@ -24,6 +24,8 @@ pub enum KeyServer {
     Preshared(PresharedKey),
     /// A key registry.
     Keyregistry(Keyregistry),
+    /// JWK Sets, one for each issuer.
+    Jwks(Jwks),
 }
 
 /// The key server type `preshared`.
@@ -40,16 +42,41 @@ pub struct PresharedKey {
 /// The key server type `keyregistry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyregistry {
-    /// The Envoy cluster that has the registry's address.
+    /// Where it is; the path is what stands before `/services/…` in its URLs.
+    pub endpoint: Endpoint,
+    /// How long answers are used.
+    pub cache: Cache,
+}
+
+/// The key server type `jwks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwks {
+    /// Each issuer (`iss`) with its JWK Set (RFC 7517 §5).
+    pub issuers: Vec<(String, Endpoint)>,
+    /// How long answers are used.
+    pub cache: Cache,
+}
+
+/// Something that Envoy can call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The Envoy cluster that has the address.
     pub cluster: String,
-    /// `Host` of the requests to it.
+    /// `Host` of the requests.
     pub authority: String,
-    /// What stands before `/services/…` in the registry's URLs.
+    /// The path of the requests, or what they begin with.
     pub path: String,
     /// How long to wait for an answer.
     pub timeout: Duration,
+}
+
+/// How long fetched keys are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
     /// The longest time a key is used without asking again.
-    pub cache_duration: Duration,
+    pub duration: Duration,
+    /// How much longer a key is used while the key server is down.
+    pub stale_if_error: Duration,
 }
 
 impl FilterConfig {
@@ -96,13 +123,14 @@ impl FilterConfig {
 
 impl KeyServer {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        let types = reader::one_of(&["keyregistry", "preshared"]);
+        let types = reader::one_of(&["keyregistry", "preshared", "jwks"]);
         let kind = section.field("type").required(types);
         let options = section.field("options");
         match kind? {
             "keyregistry" => options
                 .section(Keyregistry::from_section)
                 .map(Self::Keyregistry),
+            "jwks" => options.section(Jwks::from_section).map(Self::Jwks),
             _ => options
                 .section(PresharedKey::from_section)
                 .map(Self::Preshared),
@@ -110,26 +138,12 @@ impl KeyServer {
     }
 
     fn to_json(&self) -> Value {
-        match self {
-            Self::Preshared(PresharedKey { name, pem, .. }) => json!({
-                "type": "preshared",
-                "options": {
-                    "issuer": name.issuer(),
-                    "key_id": name.key_id(),
-                    "public_key": pem,
-                },
-            }),
-            Self::Keyregistry(registry) => json!({
-                "type": "keyregistry",
-                "options": {
-                    "cluster": registry.cluster,
-                    "authority": registry.authority,
-                    "path": registry.path,
-                    "timeout": duration::format(registry.timeout),
-                    "cache": {"duration": duration::format(registry.cache_duration)},
-                },
-            }),
-        }
+        let (kind, options) = match self {
+            Self::Preshared(preshared) => ("preshared", preshared.to_json()),
+            Self::Keyregistry(registry) => ("keyregistry", registry.to_json()),
+            Self::Jwks(jwks) => ("jwks", jwks.to_json()),
+        };
+        json!({"type": kind, "options": options})
     }
 }
 
@@ -149,9 +163,17 @@ impl PresharedKey {
             }
         }
     }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "issuer": self.name.issuer(),
+            "key_id": self.name.key_id(),
+            "public_key": self.pem,
+        })
+    }
 }
 
-/// The keys `issuer` and `key_id`.
+/// The keys `issuer` and `key_id` of a preshared key.
 pub fn key_name(section: &mut Section<'_>) -> Option<KeyName> {
     let issuer = section.field("issuer").required(reader::text);
     let key_id = section.field("key_id").required(reader::text);
@@ -162,33 +184,106 @@ pub fn key_name(section: &mut Section<'_>) -> Option<KeyName> {
 
 impl Keyregistry {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let endpoint = Endpoint::from_section(section);
+        let cache = section.field("cache").section(cache);
+        Some(Self {
+            endpoint: endpoint?,
+            cache: cache?,
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let mut options = self.endpoint.to_json();
+        options.insert("cache".into(), self.cache.to_json());
+        Value::Object(options)
+    }
+}
+
+impl Jwks {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let cache = section.field("cache").section(cache);
+        let field = section.field("issuers");
+        if !field.is_present() {
+            field.mistake("missing: this key is required");
+        }
+        let issuers = field.sections(|issuer| {
+            let name = issuer.field("issuer").required(reader::text);
+            let endpoint = Endpoint::from_section(issuer);
+            Some((name?, endpoint?))
+        });
+        Some(Self {
+            issuers: issuers?,
+            cache: cache?,
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let issuers: Vec<_> = (self.issuers.iter())
+            .map(|(issuer, endpoint)| {
+                let mut fields = endpoint.to_json();
+                fields.insert("issuer".into(), issuer.as_str().into());
+                fields
+            })
+            .collect();
+        json!({"issuers": issuers, "cache": self.cache.to_json()})
+    }
+}
+
+impl Endpoint {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let cluster = section.field("cluster").required(reader::text);
         let authority = section.field("authority").required(reader::text);
         let path = section.field("path").or("/".into(), absolute_path);
         let timeout = section
             .field("timeout")
             .or(Duration::from_secs(5), positive_duration);
-        let cache_duration = section.field("cache").section(cache);
         Some(Self {
             cluster: cluster?,
             authority: authority?,
             path: path?,
             timeout: timeout?,
-            cache_duration: cache_duration?,
+        })
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        let fields = [
+            ("cluster", self.cluster.clone()),
+            ("authority", self.authority.clone()),
+            ("path", self.path.clone()),
+            ("timeout", duration::format(self.timeout)),
+        ];
+        fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect()
+    }
+}
+
+impl Cache {
+    fn to_json(self) -> Value {
+        json!({
+            "duration": duration::format(self.duration),
+            "stale_if_error": duration::format(self.stale_if_error),
         })
     }
 }
 
-/// The key `cache` of a key registry, in the YAML file and here.
-pub fn cache(section: &mut Section<'_>) -> Option<Duration> {
+/// The key `cache` of a key server, in the YAML file and here.
+pub fn cache(section: &mut Section<'_>) -> Option<Cache> {
+    const TEN_MINUTES: Duration = Duration::from_secs(600);
     // The cache is bounded by its size and purges as it goes; the original's key is taken and
     // needs nothing more.
     section
         .field("purge_interval")
         .or(Duration::ZERO, reader::duration);
-    section
-        .field("duration")
-        .or(Duration::from_secs(600), reader::duration)
+    let duration = section.field("duration").or(TEN_MINUTES, reader::duration);
+    let stale_if_error = section
+        .field("stale_if_error")
+        .or(TEN_MINUTES, reader::duration);
+    Some(Cache {
+        duration: duration?,
+        stale_if_error: stale_if_error?,
+    })
 }
 
 fn positive_duration(value: &Value) -> Result<Duration, String> {
@@ -239,14 +334,15 @@ mod tests {
         assert_eq!(
             config.rules.nonce_storage,
             NonceStorage::Local {
-                capacity: 1_000_000
+                capacity: 1_000_000,
+                restart_guard: false
             }
         );
         let KeyServer::Keyregistry(registry) = config.key_server else {
             panic!()
         };
-        assert_eq!(registry.path, "/");
-        assert_eq!(registry.cache_duration, Duration::from_secs(600));
+        assert_eq!(registry.endpoint.path, "/");
+        assert_eq!(registry.cache.duration, Duration::from_secs(600));
     }
 
     #[test]
@@ -255,9 +351,16 @@ mod tests {
         tree["claims_verifiers"] = json!([{"type": "static", "options": {"role": "admin"}}]);
         tree["nonce_storage"] = json!({"type": "void"});
         tree["max_ttl"] = json!("90s");
+        tree["excludes"] = json!(["/healthz", "/static/.*"]);
+        tree["auth_redirect_url"] = json!("https://login.example/");
+        tree["cookies_enabled"] = json!(true);
+        tree["forward"] = json!(false);
+        tree["claim_to_headers"] = json!([{"claim_name": "sub", "header_name": "X-Sub"}]);
         let written = read(&tree).unwrap().to_json();
         assert_eq!(read(&written).unwrap().to_json(), written);
         assert_eq!(written["max_ttl"], "90s");
+        assert_eq!(written["excludes"][1], "/static/.*");
+        assert_eq!(written["claim_to_headers"][0]["header_name"], "x-sub");
         assert_eq!(written["claims_verifiers"][0]["options"]["role"], "admin");
     }
 
@@ -269,6 +372,9 @@ mod tests {
             "key_server": {"type": "preshared", "options": {"issuer": "svc", "public_key": "x"}},
             "nonce_storage": {"type": "redis"},
             "claims_verifiers": [{"type": "static"}],
+            "excludes": ["healthz"],
+            "auth_redirect_url": "/login",
+            "claim_to_headers": [{"claim_name": "sub", "header_name": "Host"}],
         }));
         for part in [
             "audience: missing",
@@ -277,10 +383,35 @@ mod tests {
             "key_server.options.key_id: missing",
             "key_server.options: public_key: expected a PEM block",
             "nonce_storage.type: found \"redis\", expected one of local, void",
+            "excludes[0]: found \"healthz\", expected a path",
+            "auth_redirect_url: found \"/login\", expected an http or https URL",
+            "claim_to_headers[0].header_name: found \"Host\"",
             "claims_verifiers[0]: expected \"options\" with at least one claim",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn sets_of_several_issuers_are_read_and_written() {
+        let mut tree = keyregistry();
+        tree["key_server"] = json!({
+            "type": "jwks",
+            "options": {
+                "issuers": [
+                    {"issuer": "https://a", "cluster": "a", "authority": "a", "path": "/jwks"},
+                    {"issuer": "https://b", "cluster": "b", "authority": "b:1"},
+                ],
+                "cache": {"duration": "1m", "stale_if_error": "0s"},
+            },
+        });
+        let config = read(&tree).unwrap();
+        let KeyServer::Jwks(jwks) = &config.key_server else {
+            panic!()
+        };
+        assert_eq!(jwks.issuers[0].1.path, "/jwks");
+        assert_eq!(jwks.cache.stale_if_error, Duration::ZERO);
+        assert_eq!(read(&config.to_json()).unwrap().to_json(), config.to_json());
     }
 
     #[test]

@@ -183,6 +183,15 @@ impl<'a> Field<'a> {
         self,
         mut parse: impl FnMut(&mut Section<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
+        self.elements(|element| element.section(&mut parse))
+    }
+
+    /// Each element of a list, as `parse` reads it; `None` if any of them is wrong.
+    pub fn list<T>(self, parse: impl Fn(&Value) -> Result<T, Expected>) -> Option<Vec<T>> {
+        self.elements(|element| element.required(&parse))
+    }
+
+    fn elements<T>(self, mut parse: impl FnMut(Self) -> Option<T>) -> Option<Vec<T>> {
         let Some(value) = self.value else {
             return Some(Vec::new());
         };
@@ -193,12 +202,11 @@ impl<'a> Field<'a> {
         let parsed: Vec<_> = (elements.iter().enumerate())
             .map(|(index, element)| {
                 let path = format!("{}[{index}]", self.path);
-                Field {
+                parse(Field {
                     path,
                     value: Some(element),
                     mistakes: self.mistakes,
-                }
-                .section(&mut parse)
+                })
             })
             .collect();
         parsed.into_iter().collect()

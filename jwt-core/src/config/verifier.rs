@@ -1,26 +1,17 @@
 //! The part of a verifier's configuration that the YAML file and the filter share.
 
-use super::reader::{self, Section};
+use super::duration;
+use super::reader::{self, Expected, Section};
 use crate::audience::Audience;
-use crate::config::duration;
+use crate::excludes::Exclude;
+use crate::handover::{ClaimToHeader, Handover};
 use crate::policy::{ClaimsVerifier, Policy};
+use http::{HeaderName, Uri};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// Live nonces a `local` store has room for unless configured otherwise.
 const DEFAULT_CAPACITY: u32 = 1_000_000;
-
-/// Where used nonces are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NonceStorage {
-    /// In the memory of this Envoy, shared by its workers.
-    Local {
-        /// The most nonces that may be live at once.
-        capacity: u32,
-    },
-    /// Nowhere: tokens may be used again.
-    Void,
-}
 
 /// What a verifier is to do, wherever its configuration comes from.
 #[derive(Clone, Debug)]
@@ -29,19 +20,54 @@ pub struct Rules {
     pub policy: Policy,
     /// Where used nonces are remembered.
     pub nonce_storage: NonceStorage,
+    /// Which requests need no token, and where a token may be.
+    pub access: Access,
+    /// What the upstream gets of a token.
+    pub handover: Handover,
+}
+
+/// Where used nonces are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceStorage {
+    /// In the memory of this Envoy, shared by its workers.
+    Local {
+        /// The most nonces that may be live at once.
+        capacity: u32,
+        /// Whether tokens issued before this Envoy started are refused: the memory of the one
+        /// before is gone.
+        restart_guard: bool,
+    },
+    /// Nowhere: tokens may be used again.
+    Void,
+}
+
+/// How requests get in, or are sent elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Paths that need no token.
+    pub excludes: Vec<Exclude>,
+    /// Whether CORS preflights pass without a token on every path.
+    pub allow_cors_preflight: bool,
+    /// Whether the cookie `access_token` may carry the token.
+    pub cookies_enabled: bool,
+    /// Where requests without a good token are redirected to.
+    pub auth_redirect_url: Option<String>,
 }
 
 /// Reads the keys that are the same in the YAML file and in the filter's JSON.
 pub fn rules(section: &mut Section<'_>) -> Option<Rules> {
     let policy = policy(section);
     let nonce_storage = nonce_storage(section);
+    let access = access(section);
+    let handover = handover(section);
     Some(Rules {
         policy: policy?,
         nonce_storage: nonce_storage?,
+        access: access?,
+        handover: handover?,
     })
 }
 
-/// The keys `audience`, `max_skew`, `max_ttl` and `claims_verifiers`.
 fn policy(section: &mut Section<'_>) -> Option<Policy> {
     let audience = section.field("audience").required(reader::text);
     let max_skew = section
@@ -55,29 +81,9 @@ fn policy(section: &mut Section<'_>) -> Option<Policy> {
         audience: Audience::new(audience?),
         max_skew: max_skew?,
         max_ttl: max_ttl?,
+        // What the restart guard sets when the verifier starts.
+        not_issued_before: None,
         claims_verifiers: claims_verifiers?,
-    })
-}
-
-/// The key `nonce_storage`.
-fn nonce_storage(section: &mut Section<'_>) -> Option<NonceStorage> {
-    section.field("nonce_storage").section(|storage| {
-        let kind = storage
-            .field("type")
-            .or("local", reader::one_of(&["local", "void"]))?;
-        storage.field("options").section(|options| match kind {
-            "local" => {
-                // Nonces are purged whenever their bucket is written; the key of the original is
-                // taken and needs nothing more.
-                options
-                    .field("purge_interval")
-                    .or(Duration::ZERO, reader::duration)?;
-                let range = reader::integer(1..=100_000_000);
-                let capacity = options.field("capacity").or(DEFAULT_CAPACITY, range)?;
-                Some(NonceStorage::Local { capacity })
-            }
-            _ => Some(NonceStorage::Void),
-        })
     })
 }
 
@@ -95,28 +101,165 @@ fn claims_verifier(section: &mut Section<'_>) -> Option<ClaimsVerifier> {
     Some(ClaimsVerifier::Static(claims))
 }
 
+fn nonce_storage(section: &mut Section<'_>) -> Option<NonceStorage> {
+    section.field("nonce_storage").section(|storage| {
+        let kind = storage
+            .field("type")
+            .or("local", reader::one_of(&["local", "void"]))?;
+        storage.field("options").section(|options| {
+            // Nonces are purged whenever their bucket is written; the key of the original is
+            // taken and needs nothing more.
+            options
+                .field("purge_interval")
+                .or(Duration::ZERO, reader::duration)?;
+            if kind == "void" {
+                return Some(NonceStorage::Void);
+            }
+            let range = reader::integer(1..=100_000_000);
+            let capacity = options.field("capacity").or(DEFAULT_CAPACITY, range);
+            let restart_guard = options.field("restart_guard").or(false, reader::boolean);
+            Some(NonceStorage::Local {
+                capacity: capacity?,
+                restart_guard: restart_guard?,
+            })
+        })
+    })
+}
+
+fn access(section: &mut Section<'_>) -> Option<Access> {
+    let excludes = section.field("excludes").list(exclude);
+    let preflight = section
+        .field("allow_cors_preflight")
+        .or(false, reader::boolean);
+    let cookies = section.field("cookies_enabled").or(false, reader::boolean);
+    // The name in older files of the original.
+    let auth_cookies = section
+        .field("auth_cookies_enabled")
+        .or(false, reader::boolean);
+    let field = section.field("auth_redirect_url");
+    let redirect = if field.is_present() {
+        field.optional(absolute_url).map(Some)
+    } else {
+        Some(None)
+    };
+    Some(Access {
+        excludes: excludes?,
+        allow_cors_preflight: preflight?,
+        cookies_enabled: cookies? | auth_cookies?,
+        auth_redirect_url: redirect?,
+    })
+}
+
+fn exclude(value: &Value) -> Result<Exclude, Expected> {
+    let exclude = value.as_str().and_then(Exclude::parse);
+    exclude.ok_or_else(|| "a path such as /healthz, or a regular expression for paths".into())
+}
+
+fn absolute_url(value: &Value) -> Result<String, Expected> {
+    let url = value.as_str().filter(|text| {
+        let uri: Option<Uri> = text.parse().ok();
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
+    });
+    url.map(str::to_owned)
+        .ok_or_else(|| "an http or https URL".into())
+}
+
+fn handover(section: &mut Section<'_>) -> Option<Handover> {
+    let forward = section.field("forward").or(true, reader::boolean);
+    let field = section.field("forward_payload_header");
+    let payload = if field.is_present() {
+        field.optional(header_name).map(Some)
+    } else {
+        Some(None)
+    };
+    let claims = section.field("claim_to_headers").sections(claim_to_header);
+    let filter_state = section
+        .field("claims_in_filter_state")
+        .or(false, reader::boolean);
+    Some(Handover {
+        forward: forward?,
+        forward_payload_header: payload?,
+        claim_to_headers: claims?,
+        claims_in_filter_state: filter_state?,
+    })
+}
+
+fn claim_to_header(section: &mut Section<'_>) -> Option<ClaimToHeader> {
+    let claim_name = section.field("claim_name").required(reader::text);
+    let header_name = section.field("header_name").required(header_name);
+    Some(ClaimToHeader {
+        claim_name: claim_name?,
+        header_name: header_name?,
+    })
+}
+
+/// A field that has no meaning to Envoy or to HTTP, which a claim must not change.
+fn header_name(value: &Value) -> Result<String, Expected> {
+    const TAKEN: [&str; 6] = [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "transfer-encoding",
+    ];
+    let name: Option<HeaderName> = value.as_str().and_then(|text| text.parse().ok());
+    name.map(|name| name.as_str().to_owned())
+        .filter(|name| !TAKEN.contains(&name.as_str()))
+        .ok_or_else(|| "the name of a header field of its own, such as x-jwt-subject".into())
+}
+
 /// Writes what [`rules`] reads.
 pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
     let Rules {
         policy,
         nonce_storage,
+        access,
+        handover,
     } = rules;
     let claims_verifiers: Vec<_> = (policy.claims_verifiers.iter())
         .map(|ClaimsVerifier::Static(claims)| json!({"type": "static", "options": claims}))
         .collect();
-    let nonce_storage = match nonce_storage {
-        NonceStorage::Local { capacity } => {
-            json!({"type": "local", "options": {"capacity": capacity}})
-        }
-        NonceStorage::Void => json!({"type": "void"}),
-    };
+    let claim_to_headers: Vec<_> = (handover.claim_to_headers.iter())
+        .map(|claim| json!({"claim_name": claim.claim_name, "header_name": claim.header_name}))
+        .collect();
     for (name, value) in [
         ("audience", json!(policy.audience.as_str())),
         ("max_skew", json!(duration::format(policy.max_skew))),
         ("max_ttl", json!(duration::format(policy.max_ttl))),
         ("claims_verifiers", json!(claims_verifiers)),
-        ("nonce_storage", nonce_storage),
+        ("nonce_storage", write_nonce_storage(*nonce_storage)),
+        (
+            "excludes",
+            access.excludes.iter().map(Exclude::as_str).collect(),
+        ),
+        ("allow_cors_preflight", json!(access.allow_cors_preflight)),
+        ("cookies_enabled", json!(access.cookies_enabled)),
+        ("auth_redirect_url", json!(access.auth_redirect_url)),
+        ("forward", json!(handover.forward)),
+        (
+            "forward_payload_header",
+            json!(handover.forward_payload_header),
+        ),
+        ("claim_to_headers", json!(claim_to_headers)),
+        (
+            "claims_in_filter_state",
+            json!(handover.claims_in_filter_state),
+        ),
     ] {
         into.insert(name.to_owned(), value);
+    }
+}
+
+fn write_nonce_storage(nonce_storage: NonceStorage) -> Value {
+    match nonce_storage {
+        NonceStorage::Local {
+            capacity,
+            restart_guard,
+        } => {
+            let options = json!({"capacity": capacity, "restart_guard": restart_guard});
+            json!({"type": "local", "options": options})
+        }
+        NonceStorage::Void => json!({"type": "void"}),
     }
 }

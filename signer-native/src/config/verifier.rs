@@ -27,14 +27,6 @@ pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy>
         let upstream = section.field("upstream").required(http_url);
         let rules = verifier::rules(section);
         let key_server = section.field("key_server").section(key_server);
-        for not_yet in [
-            "excludes",
-            "auth_redirect_url",
-            "cookies_enabled",
-            "auth_cookies_enabled",
-        ] {
-            section.field(not_yet).not_supported_yet();
-        }
         Some(VerifierProxy {
             listen: listen?,
             shutdown_timeout: shutdown_timeout?,
@@ -57,10 +49,10 @@ fn key_server(section: &mut Section<'_>) -> Option<KeyServer> {
 
 fn keyregistry(section: &mut Section<'_>) -> Option<KeyServer> {
     let url = section.field("registry").required(http_url);
-    let cache_duration = section.field("cache").section(cache);
+    let cache = section.field("cache").section(cache);
     Some(KeyServer::Keyregistry {
         url: url?,
-        cache_duration: cache_duration?,
+        cache: cache?,
     })
 }
 

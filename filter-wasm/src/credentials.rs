@@ -1,0 +1,220 @@
+//! Where a request carries its token.
+
+use crate::request::RequestHead;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jwt_core::refusal::Refusal;
+
+/// The user name with which a token may stand as the password of Basic authentication, for
+/// clients that know nothing else.
+const BASIC_USER: &str = "oauth2";
+
+/// The cookie that may carry a token.
+const COOKIE: &str = "access_token";
+
+/// The one token of a request: in the Authorization header, or in a cookie where that is enabled.
+pub fn token(head: &dyn RequestHead, cookies_enabled: bool) -> Result<String, Refusal> {
+    let mut tokens = Vec::new();
+    if let Some(value) = head.get("authorization") {
+        tokens.extend(in_authorization(&value)?);
+    }
+    if cookies_enabled {
+        tokens.extend(
+            head.get_all("cookie")
+                .iter()
+                .flat_map(|value| in_cookies(value)),
+        );
+    }
+    tokens.dedup();
+    match tokens.len() {
+        0 => Err(Refusal::MissingToken),
+        1 => tokens.pop().ok_or(Refusal::MissingToken),
+        _ => Err(Refusal::SeveralTokens),
+    }
+}
+
+/// A field that had the token in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stripped {
+    /// Its name.
+    pub name: &'static str,
+    /// What is left of it, if anything.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The fields that carry the token, without it; other credentials stay.
+pub fn strip(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
+    let mut stripped = Vec::new();
+    let authorization = head.get("authorization");
+    if authorization.is_some_and(|value| matches!(in_authorization(&value), Ok(Some(_)))) {
+        stripped.push(Stripped {
+            name: "authorization",
+            value: None,
+        });
+    }
+    let cookies = if cookies_enabled {
+        head.get_all("cookie")
+    } else {
+        Vec::new()
+    };
+    if cookies.iter().any(|value| !in_cookies(value).is_empty()) {
+        stripped.push(Stripped {
+            name: "cookie",
+            value: other_cookies(&cookies),
+        });
+    }
+    stripped
+}
+
+/// RFC 6750 §2.1, or Basic authentication (RFC 7617). The scheme's name is case-insensitive
+/// (RFC 9110 §11.1). Other schemes are somebody else's.
+///
+/// Two Authorization headers come as one value with a comma between. A comma is in no token.
+fn in_authorization(value: &[u8]) -> Result<Option<String>, Refusal> {
+    let malformed = || Refusal::Malformed("the Authorization header is not text");
+    let value = str::from_utf8(value).map_err(|_| malformed())?.trim();
+    if value.contains(',') {
+        return Err(Refusal::SeveralTokens);
+    }
+    let Some((scheme, credentials)) = value.split_once(' ') else {
+        return Ok(None);
+    };
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Some(credentials.to_owned()).filter(|token| !token.is_empty()));
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        return Ok(in_basic(credentials));
+    }
+    Ok(None)
+}
+
+fn in_basic(credentials: &str) -> Option<String> {
+    let decoded = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    (user == BASIC_USER).then(|| password.to_owned())
+}
+
+/// RFC 6265 §4.2.1.
+fn in_cookies(value: &[u8]) -> Vec<String> {
+    let pairs = value
+        .split(|byte| *byte == b';')
+        .filter_map(|pair| str::from_utf8(pair).ok());
+    pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, value)| *name == COOKIE && !value.is_empty())
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .collect()
+}
+
+fn other_cookies(values: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let pairs = values
+        .iter()
+        .flat_map(|value| value.split(|byte| *byte == b';'));
+    let others = pairs
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && in_cookies(pair).is_empty());
+    let others: Vec<_> = others.collect();
+    (!others.is_empty()).then(|| others.join(b"; ".as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::in_memory::Fields;
+
+    fn with(fields: &[(&str, &str)]) -> Result<String, Refusal> {
+        token(&Fields::of(fields), true)
+    }
+
+    fn in_header(value: &str) -> Result<String, Refusal> {
+        with(&[("authorization", value)])
+    }
+
+    #[test]
+    fn the_token_follows_the_scheme() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c "] {
+            assert_eq!(in_header(value).unwrap(), "a.b.c");
+        }
+        let basic = format!("Basic {}", STANDARD.encode("oauth2:a.b.c"));
+        assert_eq!(in_header(&basic).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn anything_else_is_no_token() {
+        let other_user = format!("Basic {}", STANDARD.encode("user:a.b.c"));
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic !",
+            "Digest x",
+            "a.b.c",
+            &other_user,
+        ] {
+            assert_eq!(in_header(value), Err(Refusal::MissingToken), "{value}");
+        }
+        let bytes = Fields(vec![("authorization".into(), b"Bearer \xff".to_vec())]);
+        assert!(matches!(token(&bytes, true), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn a_cookie_counts_where_it_is_enabled() {
+        let cookie = [("cookie", "a=b; access_token=a.b.c; c=d")];
+        assert_eq!(with(&cookie).unwrap(), "a.b.c");
+        assert_eq!(
+            token(&Fields::of(&cookie), false),
+            Err(Refusal::MissingToken)
+        );
+        let other = [("cookie", "xaccess_token=a.b.c; access_token=; access_token")];
+        assert_eq!(with(&other), Err(Refusal::MissingToken));
+    }
+
+    #[test]
+    fn two_different_tokens_are_refused_and_two_equal_ones_are_one() {
+        for fields in [
+            [
+                ("authorization", "Bearer a.b.c"),
+                ("cookie", "access_token=d.e.f"),
+            ],
+            [
+                ("cookie", "access_token=a.b.c"),
+                ("cookie", "access_token=d.e.f"),
+            ],
+            [("authorization", "Bearer a.b.c,Bearer d.e.f"), ("x", "")],
+        ] {
+            assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{fields:?}");
+        }
+        let equal = [
+            ("authorization", "Bearer a.b.c"),
+            ("cookie", "access_token=a.b.c"),
+        ];
+        assert_eq!(with(&equal).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn the_token_is_taken_out_and_nothing_else() {
+        let head = Fields::of(&[
+            ("authorization", "Bearer a.b.c"),
+            ("cookie", "a=b; access_token=a.b.c;c=d"),
+            ("cookie", "e=f"),
+        ]);
+        let stripped = |name, value: &str| {
+            let value = (!value.is_empty()).then(|| value.as_bytes().to_vec());
+            Stripped { name, value }
+        };
+        assert_eq!(
+            strip(&head, true),
+            [
+                stripped("authorization", ""),
+                stripped("cookie", "a=b; c=d; e=f")
+            ]
+        );
+        assert_eq!(strip(&head, false), [stripped("authorization", "")]);
+        let only = Fields::of(&[
+            ("authorization", "Basic eDp5"),
+            ("cookie", "access_token=t"),
+        ]);
+        assert_eq!(strip(&only, true), [stripped("cookie", "")]);
+    }
+}

@@ -1,0 +1,205 @@
+//! What the requests of one configuration share on one worker, and how decisions about them are
+//! carried out.
+
+use super::head::HostHead;
+use super::metrics::Metrics;
+use super::shared_data::HostSharedData;
+use super::signature;
+use crate::credentials::{self, Stripped};
+use crate::events::Events;
+use crate::gate::{Decision, Gate, Parts, Refused};
+use crate::keys::{Keys, RemoteKeys, Source};
+use crate::nonces::SharedNonces;
+use crate::reply::{Reply, reply};
+use crate::shared_data::{SharedData as _, Version};
+use jwt_core::config::filter::{FilterConfig, KeyServer};
+use jwt_core::config::verifier::NonceStorage;
+use jwt_core::nonce::{NonceStore, VoidNonceStore};
+use jwt_core::time::Timestamp;
+use jwt_core::token::Token;
+use jwt_core::verify::VerifiedToken;
+use log::{info, log_enabled, warn};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{Action, MapType};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The reason of a refusal in filter state, for access logs:
+/// `%FILTER_STATE(wasm.jwtproxy.reason:PLAIN)%`.
+const REASON_PROPERTY: &str = "jwtproxy.reason";
+
+/// The claims of an accepted token in filter state, as JSON.
+const CLAIMS_PROPERTY: &str = "jwtproxy.claims";
+
+pub(super) struct Plugin {
+    pub(super) gate: RefCell<Gate>,
+    pub(super) metrics: Metrics,
+    events: Rc<Events>,
+}
+
+impl Plugin {
+    pub(super) fn new(mut config: FilterConfig) -> Self {
+        let events = Rc::<Events>::default();
+        if let NonceStorage::Local {
+            restart_guard: true,
+            ..
+        } = config.rules.nonce_storage
+        {
+            config.rules.policy.not_issued_before = Some(start_of_process());
+        }
+        let parts = Parts {
+            signatures: signature::best_verifier(events.clone()),
+            nonces: nonce_store(&config, events.clone()),
+            keys: keys(config.key_server, events.clone()),
+            events: events.clone(),
+        };
+        let gate = RefCell::new(Gate::new(config.rules, parts));
+        Self {
+            gate,
+            metrics: Metrics::define(),
+            events,
+        }
+    }
+
+    /// Raises the metrics by what has happened.
+    pub(super) fn flush_events(&self) {
+        self.metrics.raise(&self.events);
+    }
+
+    /// Carries out a decision about the request that is the host's effective context.
+    pub(super) fn carry_out(&self, decision: &Decision) -> Action {
+        match decision {
+            Decision::Accept(token) => {
+                self.hand_over(token);
+                Action::Continue
+            }
+            Decision::Exempt => {
+                self.remove_reserved_headers();
+                Action::Continue
+            }
+            Decision::Refuse(refused) => {
+                self.refuse(refused);
+                Action::Pause
+            }
+            Decision::Wait => Action::Pause,
+        }
+    }
+
+    fn hand_over(&self, token: &VerifiedToken) {
+        self.remove_reserved_headers();
+        let gate = self.gate.borrow();
+        let handover = gate.handover();
+        for (name, value) in handover.headers(token.payload()) {
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(&value));
+        }
+        if handover.claims_in_filter_state {
+            let _ = hostcalls::set_property(vec![CLAIMS_PROPERTY], Some(token.payload()));
+        }
+        if !handover.forward {
+            for Stripped { name, value } in gate.without_token(&HostHead) {
+                let map = MapType::HttpRequestHeaders;
+                let _ = hostcalls::set_map_value_bytes(map, name, value.as_deref());
+            }
+        }
+    }
+
+    fn remove_reserved_headers(&self) {
+        for name in self.gate.borrow().handover().reserved_headers() {
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
+        }
+    }
+
+    fn refuse(&self, refused: &Refused) {
+        let gate = self.gate.borrow();
+        let label = refused.refusal.label();
+        let _ = hostcalls::set_property(vec![REASON_PROPERTY], Some(label.as_bytes()));
+        if log_enabled!(log::Level::Info) {
+            log_refusal(refused);
+        }
+        let Reply {
+            status,
+            headers,
+            body,
+        } = reply(refused, gate.auth_redirect_url());
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let _ = hostcalls::send_http_response(status, headers, Some(body.as_bytes()));
+    }
+}
+
+/// Says of whom and of what, so that an operator finds the cause; never the token itself.
+fn log_refusal(refused: &Refused) {
+    let head = HostHead;
+    let path = crate::request::text(&head, ":path").unwrap_or_default();
+    // The query may hold what is nobody's business.
+    let path = path.split('?').next().unwrap_or_default();
+    let claimed = credentials::token(&head, true)
+        .ok()
+        .and_then(|token| Token::parse(&token).ok());
+    match claimed {
+        Some(token) => {
+            info!(
+                "jwtproxy: refused {path:?}: {} (key {})",
+                refused.refusal,
+                token.key_name()
+            );
+        }
+        None => info!("jwtproxy: refused {path:?}: {}", refused.refusal),
+    }
+}
+
+fn keys(key_server: KeyServer, events: Rc<Events>) -> Keys {
+    let source = match key_server {
+        KeyServer::Preshared(preshared) => return Keys::preshared(preshared),
+        KeyServer::Keyregistry(registry) => Source::Registry(registry),
+        KeyServer::Jwks(jwks) => Source::Sets(jwks),
+    };
+    Keys::Remote(Box::new(RemoteKeys::new(
+        source,
+        Rc::new(HostSharedData),
+        events,
+    )))
+}
+
+fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore> {
+    let NonceStorage::Local { capacity, .. } = config.rules.nonce_storage else {
+        return Box::new(VoidNonceStore);
+    };
+    let mut hash_key = [0; 16];
+    if let Err(error) = getrandom::getrandom(&mut hash_key) {
+        // Without a secret key an attacker could aim at a bucket, but no replay gets through.
+        warn!("jwtproxy: no random numbers for the nonce store's hash key: {error}");
+    }
+    // Verifiers of one audience in one process share their nonces.
+    let scope = config.rules.policy.audience.as_str().to_owned();
+    Box::new(SharedNonces::new(
+        Rc::new(HostSharedData),
+        scope,
+        capacity,
+        hash_key,
+        events,
+    ))
+}
+
+/// When the first filter of this process was configured: the shared data, and with it every
+/// nonce, is as old.
+fn start_of_process() -> Timestamp {
+    const KEY: &str = "jwtproxy.start.v1";
+    let now = super::now();
+    // Whoever is too late finds a conflict here, and the first one's time below.
+    let _ = HostSharedData.set(KEY, &now.milliseconds().to_le_bytes(), Version::Absent);
+    let (bytes, _) = HostSharedData.get(KEY);
+    let milliseconds = bytes.try_into().map(i64::from_le_bytes).ok();
+    milliseconds
+        .and_then(Timestamp::from_milliseconds)
+        .unwrap_or(now)
+}
+
+/// Asks for a tick of the root context as soon as possible. A fetch must be sent from there: an
+/// answer to a stream's own call is lost when the stream ends first, and others may wait for it.
+pub(super) fn tick_soon() {
+    let _ = hostcalls::set_tick_period(Duration::from_millis(1));
+}

@@ -1,0 +1,222 @@
+//! Keys of a key server: kept while they are good, fetched once when they are not at hand,
+//! however many requests and workers want them.
+
+use super::shared::SharedKeys;
+use super::{Fetch, FetchId, Source};
+use crate::events::{Events, count_one};
+use crate::shared_data::SharedData;
+use jwt_core::key::KeyName;
+use jwt_core::key_cache::{KeyCache, Lookup};
+use jwt_core::machine::KeyAnswer;
+use jwt_core::rate_limit::RateLimit;
+use jwt_core::refusal::KeyProblem;
+use jwt_core::registry::{Fetched, Response};
+use jwt_core::time::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Keys a worker keeps parsed, and refusals it remembers.
+const CACHE_CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// Fetches of keys never had before that a worker may make at once, and each second from then
+/// on. Those that bring a key do not count, so this bounds what a stranger with invented key ids
+/// can make the key server do.
+const UNKNOWN_BURST: u32 = 50;
+const UNKNOWN_PER_SECOND: u32 = 5;
+
+/// How much longer than its timeout a request keeps other workers from making it too.
+const LEASE_SLACK: Duration = Duration::from_secs(1);
+
+/// The keys of one key server on one worker.
+pub struct RemoteKeys {
+    source: Source,
+    cache: KeyCache,
+    shared: SharedKeys,
+    limit: RateLimit,
+    events: Rc<Events>,
+    /// Fetches asked for and not yet begun.
+    to_begin: Vec<Fetch>,
+    /// Every fetch asked for, with the names that are wanted of it.
+    wanted: HashMap<FetchId, Vec<KeyName>>,
+    /// Fetches that another worker makes.
+    elsewhere: Vec<Fetch>,
+    /// Fetches that have taken from the limit.
+    limited: HashSet<FetchId>,
+}
+
+impl RemoteKeys {
+    /// None of the keys is here yet.
+    pub fn new(source: Source, shared: Rc<dyn SharedData>, events: Rc<Events>) -> Self {
+        Self {
+            cache: KeyCache::new(CACHE_CAPACITY, source.stale_if_error()),
+            shared: SharedKeys::new(shared, source.identity()),
+            limit: RateLimit::new(UNKNOWN_BURST, UNKNOWN_PER_SECOND),
+            source,
+            events,
+            to_begin: Vec::new(),
+            wanted: HashMap::new(),
+            elsewhere: Vec::new(),
+            limited: HashSet::new(),
+        }
+    }
+
+    pub(super) fn key(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
+        match self.cache.get(name, now) {
+            Lookup::Fresh(answer) => self.at_hand(answer),
+            Lookup::RefreshAhead(answer) => {
+                // Another worker may have done it already.
+                if let Some(fresh) = self.published(name, now) {
+                    return self.at_hand(fresh);
+                }
+                self.ask_for(name);
+                self.at_hand(answer)
+            }
+            Lookup::Stale(answer) => {
+                count_one(&self.events.stale_keys);
+                self.at_hand(answer)
+            }
+            Lookup::Unknown => self.not_at_hand(name, now),
+        }
+    }
+
+    fn at_hand(&self, answer: KeyAnswer) -> Poll<KeyAnswer> {
+        count_one(&self.events.key_hits);
+        Poll::Ready(answer)
+    }
+
+    fn not_at_hand(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
+        if let Some(answer) = self.published(name, now) {
+            return self.at_hand(answer);
+        }
+        count_one(&self.events.key_misses);
+        let Some(fetch) = self.source.fetch_of(name) else {
+            return Poll::Ready(Err(KeyProblem::Unknown));
+        };
+        if !self.wanted.contains_key(&fetch.id) && !self.cache.had(name) {
+            if !self.limit.take(now) {
+                count_one(&self.events.limited_fetches);
+                return Poll::Ready(Err(KeyProblem::Unavailable));
+            }
+            self.limited.insert(fetch.id);
+        }
+        self.ask_for(name);
+        Poll::Pending
+    }
+
+    /// What another worker has published and this one does not know yet.
+    fn published(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
+        let (answer, left) = self.shared.answer(name, now)?;
+        // It may be what this worker has published itself.
+        if self
+            .cache
+            .expires(name)
+            .is_some_and(|expires| now + left <= expires)
+        {
+            return None;
+        }
+        self.cache.put(name, &answer, left, now);
+        Some(answer)
+    }
+
+    fn ask_for(&mut self, name: &KeyName) {
+        let Some(fetch) = self.source.fetch_of(name) else {
+            return;
+        };
+        match self.wanted.get_mut(&fetch.id) {
+            Some(names) if names.contains(name) => {}
+            Some(names) => names.push(name.clone()),
+            None => {
+                self.wanted.insert(fetch.id.clone(), vec![name.clone()]);
+                self.to_begin.push(fetch);
+            }
+        }
+    }
+
+    /// Whether there is something to do: to begin a fetch, or to look for another worker's.
+    pub fn has_work(&self) -> bool {
+        !self.to_begin.is_empty() || !self.elsewhere.is_empty()
+    }
+
+    /// The fetches to begin now. Each is handed out once until its answer is recorded, and only
+    /// to one of the workers.
+    pub fn begin_fetches(&mut self, now: Timestamp) -> Vec<Fetch> {
+        let (begin, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.to_begin)
+            .into_iter()
+            .partition(|fetch| {
+                let until = now + fetch.endpoint.timeout + LEASE_SLACK;
+                self.shared.lease(&fetch.id, now, until)
+            });
+        self.elsewhere.extend(elsewhere);
+        begin
+    }
+
+    /// The answers to fetches that other workers made. A fetch that ended without one is made
+    /// here after all.
+    pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(KeyName, KeyAnswer)> {
+        let mut answers = Vec::new();
+        for fetch in std::mem::take(&mut self.elsewhere) {
+            let names = self.wanted.get(&fetch.id).cloned().unwrap_or_default();
+            let (known, unknown): (Vec<_>, Vec<_>) = (names.into_iter())
+                .map(|name| (self.published(&name, now), name))
+                .partition(|(answer, _)| answer.is_some());
+            for (answer, name) in known {
+                answers.extend(answer.map(|answer| (name, answer)));
+            }
+            if unknown.is_empty() {
+                self.wanted.remove(&fetch.id);
+                continue;
+            }
+            let names = unknown.into_iter().map(|(_, name)| name).collect();
+            self.wanted.insert(fetch.id.clone(), names);
+            if self.shared.is_leased(&fetch.id, now) {
+                self.elsewhere.push(fetch);
+            } else {
+                self.to_begin.push(fetch);
+            }
+        }
+        answers
+    }
+
+    /// Records the answer to a fetch, or why there is none; gives what it says of each key.
+    pub fn record(
+        &mut self,
+        id: &FetchId,
+        response: Result<Response<'_>, String>,
+        now: Timestamp,
+    ) -> Vec<(KeyName, Fetched)> {
+        let wanted = self.wanted.remove(id).unwrap_or_default();
+        let mut answers = self.source.read(id, response, &wanted);
+        for (name, fetched) in &mut answers {
+            self.keep(name, fetched, now);
+        }
+        self.shared.release(id);
+        if self.limited.remove(id) && wanted.iter().any(|name| self.cache.had(name)) {
+            self.limit.give_back();
+        }
+        answers
+    }
+
+    /// Keeps an answer and publishes it. Where the key server is down and a key is at hand that
+    /// may still serve, that key becomes the answer.
+    fn keep(&mut self, name: &KeyName, fetched: &mut Fetched, now: Timestamp) {
+        self.cache.put(name, &fetched.answer, fetched.lifetime, now);
+        if fetched.answer.is_ok() {
+            self.shared
+                .publish(name, &fetched.answer, now + fetched.lifetime);
+            return;
+        }
+        match self.cache.get(name, now) {
+            Lookup::Stale(answer) => {
+                count_one(&self.events.stale_keys);
+                fetched.answer = answer;
+            }
+            Lookup::Fresh(answer) if answer.is_ok() => fetched.answer = answer,
+            _ => self
+                .shared
+                .publish(name, &fetched.answer, now + fetched.lifetime),
+        }
+    }
+}
