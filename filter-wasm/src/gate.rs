@@ -555,6 +555,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fetch_that_another_worker_has_just_finished_is_not_made_again() {
+        let shared = Rc::default();
+        let (mut one, mut two) = (worker(&shared), worker(&shared));
+        request(&mut one, 1, &token(1), now());
+        request(&mut two, 1, &token(2), now());
+        assert_eq!(one.begin_fetches(now()).len(), 1);
+        found(&mut one, now());
+        assert_eq!(two.begin_fetches(now()).len(), 0);
+        assert_accepted(&two.collect_from_others(now())[0].1);
+    }
+
+    #[test]
     fn a_refusal_is_handed_to_the_other_workers_too() {
         let shared = Rc::default();
         let (mut one, mut two) = (worker(&shared), worker(&shared));

@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod jwtproxy;
+pub mod key_server;
 pub mod registry;
 pub mod tokens;
 pub mod upstream;

@@ -3,6 +3,7 @@
 use jwt_core::testing::TestSigner;
 use keyregistry_mock::jwk::PublicJwk;
 use keyregistry_mock::{KeyState, Options, Registry, Server};
+use serde_json::Value;
 use std::net::SocketAddr;
 
 /// A registry that knows the key `k1` of the service `svc`.
@@ -37,6 +38,13 @@ impl TestRegistry {
     /// Adds a key; whatever its name, it is that of [`TestSigner::service`].
     pub fn publish(&self, service: &str, key_id: &str, state: KeyState) {
         publish(&self.registry, service, key_id, state);
+    }
+
+    /// Adds an approved key.
+    pub fn publish_jwk(&self, service: &str, key_id: &str, jwk: &Value) {
+        let jwk = PublicJwk::from_json(jwk.clone()).expect("a public key");
+        self.registry
+            .publish(service, key_id, jwk, KeyState::Approved);
     }
 
     /// The store behind it.

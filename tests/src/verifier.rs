@@ -18,8 +18,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Starts one whose keys are those of `registry`. `extra` is more YAML for
-    /// `verifier:`.
+    /// Starts one whose keys are those of `registry`. `extra` is more YAML for `verifier:`.
     pub async fn start(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> Self {
         Self::start_with_workers(upstream, registry, extra, 1).await
     }
@@ -31,7 +30,13 @@ impl Verifier {
         extra: &str,
         workers: u32,
     ) -> Self {
-        let yaml = yaml(upstream, registry, extra);
+        let key_server = keyregistry(&registry.url());
+        Self::start_with_key_server(upstream, &format!("{key_server}\n{extra}"), workers).await
+    }
+
+    /// One whose `key_server:` is in `extra`.
+    pub async fn start_with_key_server(upstream: &Upstream, extra: &str, workers: u32) -> Self {
+        let yaml = yaml(upstream, extra);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("config.yaml");
         fs::write(&path, &yaml).expect("a file");
@@ -96,8 +101,17 @@ impl Verifier {
     }
 }
 
+/// YAML for a key registry at this URL.
+pub fn keyregistry(url: &str) -> String {
+    format!("key_server: {{type: keyregistry, options: {{registry: \"{url}\"}}}}")
+}
+
 /// A configuration with one verifier.
-fn yaml(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> String {
+fn yaml(upstream: &Upstream, extra: &str) -> String {
+    let extra: String = extra
+        .lines()
+        .map(|line| format!("      {line}\n"))
+        .collect();
     format!(
         r#"
 jwtproxy:
@@ -106,13 +120,7 @@ jwtproxy:
     verifier:
       upstream: "http://{}/"
       audience: {AUDIENCE}
-      key_server: {{type: keyregistry, options: {{registry: "{}"}}}}
-{}"#,
-        upstream.address(),
-        registry.url(),
-        extra
-            .lines()
-            .map(|line| format!("      {line}\n"))
-            .collect::<String>(),
+{extra}"#,
+        upstream.address()
     )
 }

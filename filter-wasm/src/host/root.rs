@@ -67,8 +67,6 @@ impl RootContext for Root {
             return;
         };
         let now = super::now();
-        let decisions = plugin.gate.borrow_mut().collect_from_others(now);
-        self.apply(&plugin, &decisions);
         let fetches = plugin.gate.borrow_mut().begin_fetches(now);
         for Fetch { id, endpoint } in fetches {
             match self.send(&endpoint) {
@@ -76,6 +74,8 @@ impl RootContext for Root {
                 Err(problem) => self.conclude(&plugin, &id, Err(problem)),
             }
         }
+        let decisions = plugin.gate.borrow_mut().collect_from_others(now);
+        self.apply(&plugin, &decisions);
         plugin.flush_events();
         let period = if plugin.gate.borrow().has_work() {
             POLL_PERIOD

@@ -143,14 +143,29 @@ impl RemoteKeys {
     /// The fetches to begin now. Each is handed out once until its answer is recorded, and only
     /// to one of the workers.
     pub fn begin_fetches(&mut self, now: Timestamp) -> Vec<Fetch> {
-        let (begin, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.to_begin)
-            .into_iter()
-            .partition(|fetch| {
-                let until = now + fetch.endpoint.timeout + LEASE_SLACK;
-                self.shared.lease(&fetch.id, now, until)
-            });
-        self.elsewhere.extend(elsewhere);
+        let mut begin = Vec::new();
+        for fetch in std::mem::take(&mut self.to_begin) {
+            let until = now + fetch.endpoint.timeout + LEASE_SLACK;
+            if !self.shared.lease(&fetch.id, now, until) {
+                self.elsewhere.push(fetch);
+            } else if self.all_are_published(&fetch.id, now) {
+                // Another worker was done just before.
+                self.shared.release(&fetch.id);
+                self.elsewhere.push(fetch);
+            } else {
+                begin.push(fetch);
+            }
+        }
         begin
+    }
+
+    fn all_are_published(&self, id: &FetchId, now: Timestamp) -> bool {
+        let names = self.wanted.get(id).map(Vec::as_slice).unwrap_or_default();
+        names.iter().all(|name| {
+            let answer = self.shared.answer(name, now);
+            let known = self.cache.expires(name);
+            answer.is_some_and(|(_, left)| known.is_none_or(|known| now + left > known))
+        })
     }
 
     /// The answers to fetches that other workers made. A fetch that ended without one is made
