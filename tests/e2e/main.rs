@@ -30,3 +30,5 @@ mod key_servers;
 mod refusals;
 /// Single use, however many try at once.
 mod replays;
+/// What a restart forgets, and the guard against it.
+mod restart_guard;
