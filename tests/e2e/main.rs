@@ -26,9 +26,15 @@ mod hostile_requests;
 mod key_fetches;
 /// Key servers in every state, and how they are spared.
 mod key_servers;
+/// Where a verifier listens: ports, unix sockets.
+mod listeners;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
 /// Single use, however many try at once.
 mod replays;
 /// What a restart forgets, and the guard against it.
 mod restart_guard;
+/// TLS to clients: versions, protocols, certificates that change.
+mod tls_termination;
+/// Whom Envoy calls: http, https and unix sockets, with a path before the request's.
+mod upstreams;

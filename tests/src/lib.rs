@@ -10,7 +10,10 @@
     reason = "what fails here fails the test"
 )]
 
+pub mod certificates;
 pub mod client;
+pub mod curl;
+pub mod front;
 pub mod jwtproxy;
 pub mod key_server;
 pub mod registry;

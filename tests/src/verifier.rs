@@ -4,6 +4,7 @@ use crate::client;
 use crate::registry::TestRegistry;
 use crate::tokens::AUDIENCE;
 use crate::upstream::Upstream;
+use envoy::verifier::BoundAddress;
 use envoy::{Envoy, Options};
 use signer_native::config::Config;
 use std::fs;
@@ -46,7 +47,9 @@ impl Verifier {
         };
         let envoy = Envoy::start(&config.verifiers, &options).await;
         let envoy = envoy.unwrap_or_else(|error| panic!("{error}"));
-        let address = *envoy.addresses().first().expect("one verifier");
+        let Some(BoundAddress::Tcp(address)) = envoy.addresses().first().cloned() else {
+            panic!("no verifier on a port");
+        };
         Self { envoy, address }
     }
 
@@ -76,7 +79,7 @@ impl Verifier {
 
     /// A metric as it is now.
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = client::get_at_socket(self.envoy.admin_socket(), "/stats/prometheus").await;
+        let text = self.ask_admin("/stats/prometheus").await;
         let name = if name.contains('{') {
             name.to_owned()
         } else {
@@ -89,10 +92,16 @@ impl Verifier {
         value.parse().expect("a number")
     }
 
+    /// What the admin interface answers.
+    pub async fn ask_admin(&self, path: &str) -> String {
+        let answer = client::get_at_socket(self.envoy.admin_socket(), path, None).await;
+        answer.body
+    }
+
     /// How many workers have had connections.
     pub async fn workers_used(&self) -> usize {
         let path = "/stats?filter=worker_.*downstream_cx_total";
-        let text = client::get_at_socket(self.envoy.admin_socket(), path).await;
+        let text = self.ask_admin(path).await;
         let counts = text.lines().filter_map(|line| line.rsplit_once(": "));
         // The admin interface's listener has no worker.
         counts

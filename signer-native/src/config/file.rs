@@ -4,7 +4,7 @@ use super::ConfigError;
 use jwt_core::config::reader::Expected;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The tree of a YAML file.
 pub(super) fn read_yaml(path: &Path) -> Result<Value, ConfigError> {
@@ -29,11 +29,20 @@ pub(super) fn read_named<T, E: std::fmt::Display>(
     value: &Value,
     parse: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Result<T, Expected> {
+    read_with_path(value, parse).map(|(_, parsed)| parsed)
+}
+
+/// The same for a file that is to be read again later.
+pub(super) fn read_with_path<T, E: std::fmt::Display>(
+    value: &Value,
+    parse: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<(PathBuf, T), Expected> {
     let path = value
         .as_str()
         .filter(|path| !path.is_empty())
         .ok_or("the path of a file")?;
-    let path = shellexpand::tilde(path);
-    let content = fs::read(&*path).map_err(|error| format!("a file that can be read ({error})"))?;
-    parse(&content).map_err(|error| format!("a usable key file ({error})"))
+    let path = PathBuf::from(&*shellexpand::tilde(path));
+    let content = fs::read(&path).map_err(|error| format!("a file that can be read ({error})"))?;
+    let parsed = parse(&content).map_err(|error| format!("a usable file ({error})"))?;
+    Ok((path, parsed))
 }
