@@ -7,6 +7,7 @@ use crate::reload::Reloader;
 use crate::verifier::{BoundAddress, CertificateFiles, ListenAddress, VerifierProxy};
 use crate::{Error, FILTER_WASM, locate};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use std::borrow::Cow;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -28,10 +29,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(25);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How Envoy is to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Options {
     /// Worker threads; Envoy's default is one for each hardware thread.
     pub workers: Option<u32>,
+    /// The filter's module.
+    pub filter: Cow<'static, [u8]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            filter: FILTER_WASM.into(),
+        }
+    }
 }
 
 /// A running Envoy. Dropped, it is killed.
@@ -58,7 +70,7 @@ impl Envoy {
             .tempdir()
             .map_err(Error::Files)?;
         let socket = folder.path().join("admin.sock");
-        let bootstrap = write_files(folder.path(), &socket, verifiers)?;
+        let bootstrap = write_files(folder.path(), &socket, verifiers, &options.filter)?;
         info!(
             "starting {} for {} verifier(s)",
             binary.display(),
@@ -206,6 +218,7 @@ fn write_files(
     folder: &Path,
     admin_socket: &Path,
     verifiers: &[VerifierProxy],
+    filter: &[u8],
 ) -> Result<PathBuf, Error> {
     let (filter_wasm, secrets) = (folder.join("jwtproxy-filter.wasm"), secrets(folder));
     let ca_bundle = locate::ca_bundle();
@@ -218,7 +231,7 @@ fn write_files(
     let tree = bootstrap::bootstrap(verifiers, files)?;
     let bootstrap = folder.join("bootstrap.json");
     let write = || {
-        fs::write(&filter_wasm, FILTER_WASM)?;
+        fs::write(&filter_wasm, filter)?;
         fs::create_dir(&secrets)?;
         for (index, certificate) in certificates(verifiers) {
             let (path, secret) = bootstrap::secret_file(index, &certificate, &secrets);

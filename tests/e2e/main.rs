@@ -16,8 +16,12 @@ mod algorithms;
 mod chain;
 /// The command: its configuration, its signals, its end.
 mod command;
+/// What Envoy refuses or puts right by itself, and what becomes of a filter that fails.
+mod envoy_guards;
 /// The filter's own configuration: refused by Envoy at load, with our words.
 mod filter_configuration;
+/// gRPC: HTTP/2 to the upstream, trailers, refusals as its clients understand them.
+mod grpc;
 /// What the upstream gets of a token.
 mod handover;
 /// Requests that no honest client sends.
@@ -38,3 +42,5 @@ mod restart_guard;
 mod tls_termination;
 /// Whom Envoy calls: http, https and unix sockets, with a path before the request's.
 mod upstreams;
+/// WebSockets: verified like any request, then left alone.
+mod websockets;

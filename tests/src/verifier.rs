@@ -7,6 +7,7 @@ use crate::upstream::Upstream;
 use envoy::verifier::BoundAddress;
 use envoy::{Envoy, Options};
 use signer_native::config::Config;
+use std::borrow::Cow;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +22,14 @@ pub struct Verifier {
 impl Verifier {
     /// Starts one whose keys are those of `registry`. `extra` is more YAML for `verifier:`.
     pub async fn start(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> Self {
-        Self::start_with_workers(upstream, registry, extra, 1).await
+        Self::start_before(upstream.address(), registry, extra).await
+    }
+
+    /// The same before any service.
+    pub async fn start_before(upstream: SocketAddr, registry: &TestRegistry, extra: &str) -> Self {
+        let key_server = keyregistry(&registry.url());
+        let yaml = yaml(upstream, &format!("{key_server}\n{extra}"));
+        Self::run(&yaml, Options::default()).await
     }
 
     /// The same, with several workers.
@@ -37,14 +45,33 @@ impl Verifier {
 
     /// One whose `key_server:` is in `extra`.
     pub async fn start_with_key_server(upstream: &Upstream, extra: &str, workers: u32) -> Self {
-        let yaml = yaml(upstream, extra);
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("config.yaml");
-        fs::write(&path, &yaml).expect("a file");
-        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         let options = Options {
             workers: Some(workers),
+            ..Options::default()
         };
+        Self::run(&yaml(upstream.address(), extra), options).await
+    }
+
+    /// One with another filter in place of ours.
+    pub async fn start_with_filter(
+        upstream: &Upstream,
+        registry: &TestRegistry,
+        filter: Cow<'static, [u8]>,
+    ) -> Self {
+        let options = Options {
+            filter,
+            ..Options::default()
+        };
+        let yaml = yaml(upstream.address(), &keyregistry(&registry.url()));
+        Self::run(&yaml, options).await
+    }
+
+    async fn run(yaml: &str, mut options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config.yaml");
+        fs::write(&path, yaml).expect("a file");
+        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        options.workers = options.workers.or(Some(1));
         let envoy = Envoy::start(&config.verifiers, &options).await;
         let envoy = envoy.unwrap_or_else(|error| panic!("{error}"));
         let Some(BoundAddress::Tcp(address)) = envoy.addresses().first().cloned() else {
@@ -116,7 +143,7 @@ pub fn keyregistry(url: &str) -> String {
 }
 
 /// A configuration with one verifier.
-fn yaml(upstream: &Upstream, extra: &str) -> String {
+fn yaml(upstream: SocketAddr, extra: &str) -> String {
     let extra: String = extra
         .lines()
         .map(|line| format!("      {line}\n"))
@@ -127,9 +154,8 @@ jwtproxy:
   verifier_proxies:
   - listen_addr: "127.0.0.1:0"
     verifier:
-      upstream: "http://{}/"
+      upstream: "http://{upstream}/"
       audience: {AUDIENCE}
-{extra}"#,
-        upstream.address()
+{extra}"#
     )
 }
