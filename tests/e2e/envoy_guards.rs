@@ -1,10 +1,11 @@
-use jwtproxy_tests::client::{self, exchange_bytes};
+use hyper::Request;
+use jwtproxy_tests::client::{self, Prepared, exchange_bytes};
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
 use jwtproxy_tests::upstream::Upstream;
 use jwtproxy_tests::verifier::Verifier;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_is_no_forward_proxy() {
@@ -55,6 +56,34 @@ async fn header_sections_are_bounded() {
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
     }
     assert!(upstream.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_never_ends_is_not_waited_for() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "").await;
+    let exchange = exchange_bytes(verifier.address(), b"GET / HTTP/1.1\r\nHost: x\r\n");
+    let answer = timeout(Duration::from_secs(30), exchange).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_waits_for_the_key_without_being_held() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "").await;
+    let body = "a".repeat(5_000_000);
+    // The first request, whose key is yet to be fetched.
+    let request = Request::post("/")
+        .header("host", "x")
+        .header("authorization", format!("Bearer {}", tokens::good()))
+        .body(body.clone().into())
+        .unwrap();
+    let answer = Prepared::new(verifier.address(), request)
+        .await
+        .send()
+        .await;
+    assert_eq!(answer.code(), 200, "{:?}", answer.headers);
+    assert_eq!(upstream.received()[0]["body"], body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
