@@ -18,6 +18,8 @@ mod chain;
 mod command;
 /// What Envoy refuses or puts right by itself, and what becomes of a filter that fails.
 mod envoy_guards;
+/// The examples in envoy/examples, each loaded and asked.
+mod examples;
 /// The filter's own configuration: refused by Envoy at load, with our words.
 mod filter_configuration;
 /// gRPC: HTTP/2 to the upstream, trailers, refusals as its clients understand them.

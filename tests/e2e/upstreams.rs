@@ -78,10 +78,8 @@ async fn an_https_upstream_is_called_by_name_and_must_prove_it() {
 async fn an_https_registry_must_prove_who_it_is() {
     let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
     let (ca, other_ca) = (TestCa::new(), TestCa::new());
-    let plain = registry.url().replace("http://", "");
-    let address: SocketAddr = plain.trim_end_matches('/').parse().unwrap();
-    let trusted = Front::tls(address, &ca.issue("localhost")).await;
-    let stranger = Front::tls(address, &other_ca.issue("localhost")).await;
+    let trusted = Front::tls(registry.address(), &ca.issue("localhost")).await;
+    let stranger = Front::tls(registry.address(), &other_ca.issue("localhost")).await;
     let upstreams = [format!("http://{}/", upstream.address())];
     for (front, status) in [(&trusted, 200), (&stranger, 503)] {
         let registry = format!("https://localhost:{}/", front.port());

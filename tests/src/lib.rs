@@ -17,6 +17,7 @@ pub mod front;
 pub mod grpc;
 pub mod jwtproxy;
 pub mod key_server;
+pub mod own_envoy;
 pub mod registry;
 pub mod tokens;
 pub mod upstream;

@@ -9,7 +9,7 @@ use envoy::{Envoy, Options};
 use signer_native::config::Config;
 use std::borrow::Cow;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -140,6 +140,12 @@ impl Verifier {
 /// YAML for a key registry at this URL.
 pub fn keyregistry(url: &str) -> String {
     format!("key_server: {{type: keyregistry, options: {{registry: \"{url}\"}}}}")
+}
+
+/// An address for a server that is told where to listen, and that nobody else has now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
 }
 
 /// A configuration with one verifier.
