@@ -36,6 +36,13 @@ pub enum KeyServer {
         /// How long its answers are used.
         cache: Cache,
     },
+    /// JWK Sets.
+    Jwks {
+        /// Each issuer with the URL of its set.
+        issuers: Vec<(String, HttpUrl)>,
+        /// How long their answers are used.
+        cache: Cache,
+    },
 }
 
 impl KeyServer {
@@ -44,6 +51,7 @@ impl KeyServer {
         match self {
             Self::Preshared(_) => Vec::new(),
             Self::Keyregistry { url, .. } => vec![url],
+            Self::Jwks { issuers, .. } => issuers.iter().map(|(_, url)| url).collect(),
         }
     }
 }

@@ -28,6 +28,8 @@ mod grpc;
 mod handover;
 /// Requests that no honest client sends.
 mod hostile_requests;
+/// Key servers of the type `jwks`: a set for each issuer.
+mod jwks;
 /// When keys are fetched, and what happens when they cannot be.
 mod key_fetches;
 /// Key servers in every state, and how they are spared.

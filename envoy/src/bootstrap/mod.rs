@@ -8,7 +8,9 @@ mod tls;
 use crate::Error;
 use crate::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, VerifierProxy};
 use cluster::{Cluster, Protocol, Target};
-use jwt_core::config::filter::{Endpoint, FilterConfig, KeyServer as FilterKeyServer, Keyregistry};
+use jwt_core::config::filter::{
+    Endpoint, FilterConfig, Jwks, KeyServer as FilterKeyServer, Keyregistry,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,6 +132,12 @@ fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
         KeyServer::Preshared(preshared) => FilterKeyServer::Preshared(preshared.clone()),
         KeyServer::Keyregistry { url, cache } => FilterKeyServer::Keyregistry(Keyregistry {
             endpoint: endpoint(index, 0, url),
+            cache: *cache,
+        }),
+        KeyServer::Jwks { issuers, cache } => FilterKeyServer::Jwks(Jwks {
+            issuers: (issuers.iter().enumerate())
+                .map(|(n, (issuer, url))| (issuer.clone(), endpoint(index, n, url)))
+                .collect(),
             cache: *cache,
         }),
     };

@@ -54,11 +54,12 @@ fn certificate(section: &mut Section<'_>) -> Option<Option<CertificateFiles>> {
 }
 
 fn key_server(section: &mut Section<'_>) -> Option<KeyServer> {
-    let types = reader::one_of(&["keyregistry", "preshared"]);
+    let types = reader::one_of(&["keyregistry", "preshared", "jwks"]);
     let kind = section.field("type").required(types);
     let options = section.field("options");
     match kind? {
         "keyregistry" => options.section(keyregistry),
+        "jwks" => options.section(jwks),
         _ => options.section(preshared).map(KeyServer::Preshared),
     }
 }
@@ -68,6 +69,23 @@ fn keyregistry(section: &mut Section<'_>) -> Option<KeyServer> {
     let cache = section.field("cache").section(cache);
     Some(KeyServer::Keyregistry {
         url: url?,
+        cache: cache?,
+    })
+}
+
+fn jwks(section: &mut Section<'_>) -> Option<KeyServer> {
+    let field = section.field("issuers");
+    if !field.is_present() {
+        field.mistake("missing: this key is required");
+    }
+    let issuers = field.sections(|section| {
+        let issuer = section.field("issuer").required(reader::text);
+        let url = section.field("url").required(resource_url);
+        Some((issuer?, url?))
+    });
+    let cache = section.field("cache").section(cache);
+    Some(KeyServer::Jwks {
+        issuers: issuers?,
         cache: cache?,
     })
 }
@@ -104,7 +122,14 @@ fn upstream(value: &Value) -> Result<Upstream, Expected> {
 }
 
 fn http_url(value: &Value) -> Result<HttpUrl, Expected> {
-    let url = HttpUrl::parse(value.as_str().unwrap_or_default());
+    callable(HttpUrl::parse(value.as_str().unwrap_or_default()))
+}
+
+fn resource_url(value: &Value) -> Result<HttpUrl, Expected> {
+    callable(HttpUrl::parse_resource(value.as_str().unwrap_or_default()))
+}
+
+fn callable(url: Result<HttpUrl, UrlError>) -> Result<HttpUrl, Expected> {
     let url = url.map_err(|error| error.to_string())?;
     check_verifiable(&url)?;
     Ok(url)
