@@ -16,6 +16,8 @@ mod algorithms;
 mod chain;
 /// The command: its configuration, its signals, its end.
 mod command;
+/// The reference documentation: every key, nothing else, and examples that are read.
+mod documentation;
 /// What Envoy refuses or puts right by itself, and what becomes of a filter that fails.
 mod envoy_guards;
 /// The examples in envoy/examples, each loaded and asked.
