@@ -33,8 +33,10 @@ pub enum CertificateError {
     /// No key where one is expected.
     #[error("there is no PEM block with an unencrypted private key (PKCS#8, PKCS#1 or SEC1)")]
     NoKey,
-    /// A key that no TLS client would accept.
-    #[error("the private key is of a type that TLS does not use")]
+    /// A key that Envoy would not take.
+    #[error(
+        "the private key is of a type or size that TLS does not use; RSA has 2048 bits or more"
+    )]
     UnusableKey,
     /// They are not a pair.
     #[error("the private key is not that of the certificate")]

@@ -54,8 +54,7 @@ pub fn bootstrap(verifiers: &[VerifierProxy], files: Files<'_>) -> Result<Value,
         "static_resources": {"listeners": listeners, "clusters": clusters},
         "stats_config": {"stats_tags": [
             {"tag_name": "reason", "regex": r"^wasmcustom\.jwtproxy\.refused(\.(\w+))$"},
-            {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_fetches(\.(\w+))$"},
-            {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_cache(\.(\w+))$"},
+            {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_(?:fetches|cache)(\.(\w+))$"},
             {"tag_name": "by", "regex": r"^wasmcustom\.jwtproxy\.signatures(\.(\w+))$"},
         ]},
         "overload_manager": {"resource_monitors": [{
