@@ -10,6 +10,7 @@ mod locate;
 mod log;
 mod process;
 mod reload;
+mod reservation;
 mod url;
 pub mod verifier;
 

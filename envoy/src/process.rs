@@ -4,13 +4,12 @@ use crate::admin::Admin;
 use crate::bootstrap::{self, Files, listener_name};
 use crate::log::{self, Tail};
 use crate::reload::Reloader;
-use crate::verifier::{BoundAddress, CertificateFiles, ListenAddress, VerifierProxy};
+use crate::reservation::{SocketFiles, reserve};
+use crate::verifier::{BoundAddress, CertificateFiles, VerifierProxy};
 use crate::{Error, FILTER_WASM, locate};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::borrow::Cow;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -63,7 +62,7 @@ impl Envoy {
     /// Starts Envoy with these verifiers and waits until it takes requests.
     pub async fn start(verifiers: &[VerifierProxy], options: &Options) -> Result<Self, Error> {
         let binary = locate::envoy()?;
-        let sockets = check_addresses(verifiers)?;
+        let sockets = reserve(verifiers)?;
         // Private to this user, and short enough for a socket's name.
         let folder = tempfile::Builder::new()
             .prefix("jwtproxy-")
@@ -154,52 +153,6 @@ impl Envoy {
                 .ok_or_else(|| Error::Admin(format!("there is no listener {name}")))
         };
         (0..count).map(address_of).collect()
-    }
-}
-
-/// Socket files that go when this is dropped.
-struct SocketFiles(Vec<PathBuf>);
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // Somebody may have removed it.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// An address while it is held for Envoy.
-enum Held {
-    Tcp(#[expect(dead_code, reason = "it is held, no more")] TcpListener),
-    Unix(#[expect(dead_code, reason = "it is held, no more")] UnixListener),
-}
-
-/// Envoy shares ports with other processes that permit it, so two that were given the same one
-/// would each get some of the connections; and it replaces whatever file is where its socket is to
-/// be. This finds the other first.
-fn check_addresses(verifiers: &[VerifierProxy]) -> Result<SocketFiles, Error> {
-    let mut held = Vec::new();
-    let mut sockets = SocketFiles(Vec::new());
-    for (index, verifier) in verifiers.iter().enumerate() {
-        held.push(hold(&verifier.listen).map_err(|source| Error::Listen {
-            listener: listener_name(index),
-            address: verifier.listen.to_string(),
-            source,
-        })?);
-        if let ListenAddress::Unix(socket) = &verifier.listen {
-            sockets.0.push(socket.path().to_owned());
-        }
-    }
-    Ok(sockets)
-}
-
-fn hold(listen: &ListenAddress) -> std::io::Result<Held> {
-    match listen {
-        ListenAddress::Tcp(address) => {
-            TcpListener::bind(SocketAddr::new(address.ip, address.port)).map(Held::Tcp)
-        }
-        ListenAddress::Unix(socket) => socket.bind().map(Held::Unix),
     }
 }
 
