@@ -12,6 +12,7 @@ use jwt_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::task::Poll;
+use std::time::Duration;
 
 /// Why keys cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,8 @@ impl Storage {
         };
         let connection = Connection::open(path)?;
         let open = || {
+            // Whoever has the file keeps it.
+            connection.busy_timeout(Duration::ZERO)?;
             // The lock is taken with the first access, and kept until the end.
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -109,7 +112,6 @@ impl Storage {
 }
 
 fn prepare(mut connection: Connection) -> Result<Storage, StorageError> {
-    connection.busy_timeout(std::time::Duration::ZERO)?;
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
     match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
