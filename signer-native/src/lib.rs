@@ -2,6 +2,7 @@
 
 pub mod command_line;
 pub mod config;
+pub mod keys;
 pub mod proxy;
 pub mod run;
 pub mod signing;

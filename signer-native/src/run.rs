@@ -1,6 +1,7 @@
 //! Everything that a configuration asks for, from start to end.
 
 use crate::config::{Config, SignerProxy};
+use crate::keys::{KeyKeeper, StoreError};
 use crate::proxy::Proxy;
 use envoy::Envoy;
 use envoy::verifier::SocketAddress;
@@ -32,6 +33,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The folder of the signing keys cannot be used.
+    #[error("signer_proxy: {0}")]
+    Keys(#[from] StoreError),
     /// The operating system refuses something that always works.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -64,6 +68,7 @@ pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunErro
 }
 
 struct RunningSigner {
+    keys: Option<KeyKeeper>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -77,21 +82,34 @@ impl RunningSigner {
                 address: signer.listen,
                 source,
             })?;
+        let request_signer = Arc::new(signer.signer);
+        let keys = match signer.keys {
+            Some(settings) => Some(KeyKeeper::start(settings, Arc::clone(&request_signer))?),
+            None => None,
+        };
         info!("signer listening on {}", listener.local_addr()?);
-        let proxy = Proxy::new(Arc::new(signer.signer), signer.settings);
+        let proxy = Proxy::new(request_signer, signer.settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             proxy.serve(listener, async { drop(stopped.await) }).await;
         });
-        Ok(Self { stop, task })
+        Ok(Self { keys, stop, task })
     }
 
     async fn finish(self) {
         // The proxy may have ended already.
         let _ = self.stop.send(());
-        if let Err(error) = self.task.await {
-            error!("the signer has failed: {error}");
-        }
+        let proxy = async {
+            if let Err(error) = self.task.await {
+                error!("the signer has failed: {error}");
+            }
+        };
+        let keys = async {
+            if let Some(keys) = self.keys {
+                keys.finish().await;
+            }
+        };
+        tokio::join!(proxy, keys);
     }
 }
 

@@ -30,7 +30,7 @@ impl SigningKey {
     }
 
     /// The JWS signature (RFC 7515 §5.1) of a signing input.
-    pub(super) fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    pub(crate) fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let mut signature = vec![0; self.rsa.public_modulus_len()];
         // RFC 7518 §3.3: RS256 is RSASSA-PKCS1-v1_5 with SHA-256. It is deterministic: the
         // generator is asked for by the signature of the function, not by the algorithm.
