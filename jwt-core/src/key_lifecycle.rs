@@ -7,6 +7,8 @@
 //!   the registry may have.
 //! - Whether a publication whose answer was lost has arrived is for the registry to say: it is
 //!   asked before anything is published again.
+//! - A key is active once the registry serves it, not when a publication was answered well: what
+//!   stands between may answer anything.
 //! - Nothing but the registry's own word, that it does not have a key or that it has expired,
 //!   makes a key unusable; that nobody answers never does.
 
@@ -39,7 +41,7 @@ pub enum Standing {
 /// What became of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publication {
-    /// The key is served from now on.
+    /// The key is said to be served from now on.
     Approved,
     /// Somebody must approve it.
     AwaitsApproval,
@@ -122,6 +124,8 @@ enum Stage {
     Unclear,
     /// It has not.
     Unpublished,
+    /// It was, and the answer was good: the registry should serve it.
+    Published,
     /// The registry has it.
     AwaitsApproval,
     /// The registry serves it.
@@ -161,7 +165,9 @@ impl Lifecycle {
         match (self.pending, self.active) {
             (Some(Stage::Approved), _) => Step::Activate,
             (Some(Stage::Spoilt), _) => Step::Discard,
-            (Some(Stage::Unclear | Stage::AwaitsApproval), _) => Step::Check(Which::Pending),
+            (Some(Stage::Unclear | Stage::Published | Stage::AwaitsApproval), _) => {
+                Step::Check(Which::Pending)
+            }
             (Some(Stage::Unpublished), active) => match active.map(|active| active.trust) {
                 None | Some(Trust::Dead) => Step::Publish(SignedBy::Itself),
                 Some(Trust::Unchecked) => Step::Check(Which::Active),
@@ -215,7 +221,7 @@ impl Lifecycle {
     pub fn may_be_published(&self) -> bool {
         matches!(
             self.pending,
-            Some(Stage::Unclear | Stage::AwaitsApproval | Stage::Approved)
+            Some(Stage::Unclear | Stage::Published | Stage::AwaitsApproval | Stage::Approved)
         )
     }
 
@@ -273,7 +279,13 @@ impl Lifecycle {
                 return;
             }
             Standing::Expired => Stage::Spoilt,
-            Standing::Unknown => Stage::Unpublished,
+            Standing::Unknown => {
+                if self.pending == Some(Stage::Published) {
+                    // Whoever answered was not the registry.
+                    self.failed(now, chance);
+                }
+                Stage::Unpublished
+            }
             Standing::Unclear => return,
         };
         self.pending = Some(stage);
@@ -289,16 +301,14 @@ impl Lifecycle {
     /// The pending key was sent to the registry.
     pub fn published(&mut self, publication: Publication, now: Timestamp, chance: u16) {
         match publication {
-            Publication::Approved => self.pending = Some(Stage::Approved),
+            Publication::Approved => self.pending = Some(Stage::Published),
             Publication::AwaitsApproval => self.awaiting(now, chance),
             Publication::Refused | Publication::Unclear => {
                 self.pending = Some(Stage::Unclear);
-                // The active key may be the reason: it may have been revoked.
+                // The active key may be the reason, because it was revoked; or what was said of it
+                // was no word of the registry.
                 if let Some(active) = &mut self.active {
-                    active.trust = match active.trust {
-                        Trust::Good { .. } => Trust::Unchecked,
-                        other => other,
-                    };
+                    active.trust = Trust::Unchecked;
                 }
                 self.failed(now, chance);
             }

@@ -47,6 +47,7 @@ impl Rules {
                 audience: Audience::new(audience),
                 max_skew: Duration::from_secs(60),
                 max_ttl: Duration::from_secs(300),
+                not_issued_before: None,
                 claims_verifiers: Vec::new(),
             },
             approval: Approval::default(),
@@ -93,6 +94,9 @@ pub enum Denied {
     #[error("the registry cannot process requests at the moment")]
     Failed,
 }
+
+/// How long an expired key is remembered as such, before it is unknown.
+const REMEMBER_EXPIRED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Strangers can publish keys that await approval: so many are kept at most.
 const MAX_PENDING: usize = 10_000;
@@ -283,16 +287,25 @@ fn publish_new(
         return published_before(existing, publication, now).map(|state| (Vec::new(), state));
     }
     match rules.approval {
-        Approval::Automatic => {
-            let put = publication.put(publication.approved());
-            Ok((vec![put], Published::Approved))
-        }
         Approval::Manual if pending(services) >= MAX_PENDING => Err(Denied::Full),
         Approval::Manual => {
             let put = publication.put(publication.key_in(KeyState::Pending));
             Ok((vec![put], Published::AwaitsApproval))
         }
+        Approval::Automatic => {
+            let mut changes = forget_expired(services, name.issuer(), now);
+            changes.push(publication.put(publication.approved()));
+            Ok((changes, Published::Approved))
+        }
     }
+}
+
+/// Each rotation leaves a key behind: those of long ago go.
+fn forget_expired(services: &Services, service: &str, now: Timestamp) -> Vec<Change> {
+    let keys = services.get(service).into_iter().flatten();
+    keys.filter(|(_, key)| key.is_expired(now - REMEMBER_EXPIRED))
+        .map(|(kid, _)| remove(service, kid))
+        .collect()
 }
 
 /// A client whose answer was lost asks again, and gets the same answer. It cannot change its key
@@ -344,8 +357,9 @@ fn rotate(
             },
         }
     };
-    let put = publication.put(publication.approved());
-    Ok((vec![put, retire], Published::Approved))
+    let mut changes = forget_expired(services, name.issuer(), now);
+    changes.extend([retire, publication.put(publication.approved())]);
+    Ok((changes, Published::Approved))
 }
 
 fn remove(service: &str, kid: &str) -> Change {

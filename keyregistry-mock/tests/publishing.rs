@@ -168,6 +168,19 @@ async fn with_a_time_of_grace_the_old_key_is_served_on_and_signs_nothing() {
 }
 
 #[tokio::test]
+async fn keys_that_expired_long_ago_are_forgotten_with_the_next_rotation() {
+    let world = World::new(Approval::Automatic).await;
+    for (kid, days) in [("recent", 29), ("old", 31)] {
+        world.publish(kid, &one()).await;
+        let expired = Timestamp::from_seconds(now() - days * 24 * 3600);
+        world.registry.set_expiry("svc", kid, expired).unwrap();
+    }
+    world.publish("a", &one()).await;
+    assert_eq!(world.status("recent").await, 403);
+    assert_eq!(world.status("old").await, 404);
+}
+
+#[tokio::test]
 async fn only_an_approved_and_unexpired_key_of_the_service_may_sign_a_rotation() {
     let world = World::new(Approval::Manual).await;
     world.publish("a", &one()).await;

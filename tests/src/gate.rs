@@ -45,6 +45,7 @@ pub struct Gate {
 struct Shared {
     target: Mutex<Option<SocketAddr>>,
     faults: Mutex<HashMap<Method, Fault>>,
+    /// Each request twice: when it comes, and with the status when its peer has answered.
     seen: Mutex<Vec<(Method, Option<u16>)>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -95,7 +96,9 @@ impl Gate {
     /// How many requests with this method have come.
     pub fn count(&self, method: &Method) -> usize {
         let seen = lock(&self.shared.seen);
-        seen.iter().filter(|(found, _)| found == method).count()
+        let arrived =
+            |(found, answer): &&(Method, Option<u16>)| found == method && answer.is_none();
+        seen.iter().filter(arrived).count()
     }
 
     /// Waits for more requests with this method than that.
@@ -139,7 +142,10 @@ async fn answer(
     shared: Arc<Shared>,
 ) -> io::Result<Response<Full<Bytes>>> {
     let method = request.method().clone();
-    let fault = lock(&shared.faults).get(&method).cloned().unwrap_or_default();
+    let fault = lock(&shared.faults)
+        .get(&method)
+        .cloned()
+        .unwrap_or_default();
     lock(&shared.seen).push((method.clone(), None));
     match fault {
         Fault::HoldRequest => std::future::pending().await,
@@ -160,10 +166,7 @@ async fn answer(
     }
 }
 
-async fn forward(
-    request: Request<Incoming>,
-    shared: &Shared,
-) -> io::Result<Response<Full<Bytes>>> {
+async fn forward(request: Request<Incoming>, shared: &Shared) -> io::Result<Response<Full<Bytes>>> {
     let target = lock(&shared.target).ok_or_else(|| io::Error::other("leads nowhere"))?;
     let (mut head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

@@ -111,6 +111,24 @@ impl Jwtproxy {
         assert!(status.expect("kill").success());
     }
 
+    /// Kills it, as `kill -9` does, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a running process");
+    }
+
+    /// Waits until it has said this.
+    pub async fn says(&self, words: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{words:?} is not in\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Kills the Envoy that it runs.
     pub async fn kill_envoy(&self) {
         let pid = self.child.id().expect("a running process").to_string();

@@ -1,12 +1,16 @@
 //! A signer whose key looks after itself, its registry, and the folder between its lives.
 
+use crate::client::{Answer, get_through};
 use crate::gate::Gate;
 use crate::jwtproxy::Jwtproxy;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyregistry_mock::{Approval, Clock, KeyState, Options, Registry, Server};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// The service of these tests.
 pub const ISSUER: &str = "https://keeper.example/a";
@@ -138,42 +142,34 @@ fn key_id(file: &Path) -> Option<String> {
     Some(jwk["kid"].as_str().expect("a kid").to_owned())
 }
 
+/// The Authorization that a request arrived with.
+pub fn authorization(received: &Value) -> String {
+    let headers = received["headers"].as_array().expect("headers");
+    let mut headers = headers.iter().filter_map(Value::as_str);
+    let value = headers.find_map(|header| header.strip_prefix("authorization: "));
+    value.expect("a token").to_owned()
+}
+
 /// The `kid` of the token that a request arrived with.
 pub fn key_of_token(received: &Value) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let headers = received["headers"].as_array().expect("headers");
-    let value = headers
-        .iter()
-        .find(|pair| pair[0] == "authorization")
-        .expect("a token")[1]
-        .as_str()
-        .expect("text");
-    let token = value.strip_prefix("Bearer ").expect("a bearer token");
-    let header = token.split('.').next().expect("a header");
-    let header = URL_SAFE_NO_PAD.decode(header).expect("base64url");
-    let header: Value = serde_json::from_slice(&header).expect("JSON");
+    let authorization = authorization(received);
+    let token = authorization.strip_prefix("Bearer ");
+    let header = token.and_then(|token| token.split('.').next());
+    let header = URL_SAFE_NO_PAD.decode(header.expect("a bearer token"));
+    let header: Value = serde_json::from_slice(&header.expect("base64url")).expect("JSON");
     header["kid"].as_str().expect("a kid").to_owned()
 }
 
 /// Asks through a signer until the answer has this status, and gives it.
-pub async fn ask_until(
-    signer: &Jwtproxy,
-    url: &str,
-    status: u16,
-) -> crate::client::Answer {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+pub async fn ask_until(signer: &Jwtproxy, url: &str, status: u16) -> Answer {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let proxy = signer.signer.expect("a signer");
-        let answer = crate::client::get_through(proxy, url).await;
+        let answer = get_through(proxy, url).await;
         if answer.code() == status {
             return answer;
         }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{answer:?}\n{}",
-            signer.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(Instant::now() < deadline, "{answer:?}\n{}", signer.log());
+        sleep(Duration::from_millis(20)).await;
     }
 }

@@ -44,7 +44,8 @@ impl TestRegistry {
     pub fn publish_jwk(&self, service: &str, key_id: &str, jwk: &Value) {
         let jwk = PublicJwk::from_json(jwk.clone()).expect("a public key");
         self.registry
-            .publish(service, key_id, jwk, KeyState::Approved);
+            .publish(service, key_id, jwk, KeyState::Approved)
+            .expect("a database in memory");
     }
 
     /// The store behind it.

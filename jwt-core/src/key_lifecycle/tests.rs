@@ -99,6 +99,7 @@ fn a_key_is_rotated_when_its_time_has_come() {
     assert_eq!(life.next(at(3600)), Step::Make);
     life.made();
     published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Approved);
     activated(&mut life);
 }
 
@@ -122,6 +123,7 @@ fn a_failed_rotation_keeps_the_active_key_and_is_tried_again() {
         checked(&mut life, Which::Active, Standing::Approved);
     }
     published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Approved);
     activated(&mut life);
 }
 
@@ -146,6 +148,7 @@ fn a_rotation_with_a_revoked_key_becomes_a_new_beginning() {
     checked(&mut life, Which::Pending, Standing::Unknown);
     checked(&mut life, Which::Active, Standing::Unknown);
     published(&mut life, SignedBy::Itself, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Approved);
     activated(&mut life);
 }
 
@@ -215,4 +218,32 @@ fn a_clock_that_is_set_back_does_not_prolong_a_pause() {
     life.checked(Which::Active, Standing::Unclear, at(100_000), 0);
     assert!(matches!(life.next(at(100_000)), Step::Wait(_)));
     assert_eq!(life.next(at(0)), Step::Check(Which::Active));
+}
+
+#[test]
+fn a_good_answer_is_believed_once_the_key_is_served() {
+    let mut life = life(Some(-3600), false);
+    checked(&mut life, Which::Active, Standing::Approved);
+    life.made();
+    published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Unknown);
+    assert_eq!(life.next(at(0)), Step::Wait(Duration::from_millis(500)));
+    assert!(life.may_sign());
+    published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Approved);
+    activated(&mut life);
+}
+
+#[test]
+fn a_wrong_404_does_not_make_a_rotation_a_new_beginning() {
+    let mut life = life(Some(0), false);
+    checked(&mut life, Which::Active, Standing::Unknown);
+    life.made();
+    published(&mut life, SignedBy::Itself, Publication::Refused);
+    checked(&mut life, Which::Pending, Standing::Unknown);
+    checked(&mut life, Which::Active, Standing::Approved);
+    assert!(life.may_sign());
+    published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+    checked(&mut life, Which::Pending, Standing::Approved);
+    activated(&mut life);
 }
