@@ -4,7 +4,7 @@ use jwtproxy_tests::gate::wait_until;
 use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::keys::{ISSUER, KeyWorld, ask_until, authorization, key_of_token};
 use jwtproxy_tests::upstream::Upstream;
-use keyregistry_mock::Approval;
+use keyregistry_mock::{Approval, Options};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,24 +49,38 @@ fn rotations(world: &KeyWorld) -> usize {
     accepted.count().saturating_sub(1)
 }
 
+/// For one rotation, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(12);
+
 /// So many in a row: by default what takes half a minute. `JWTPROXY_ROTATIONS=200` is the long
-/// run, five minutes.
-fn wanted() -> usize {
+/// run.
+fn wanted(by_default: usize) -> usize {
     let count = std::env::var("JWTPROXY_ROTATIONS").ok();
-    count.map_or(20, |count| count.parse().expect("a number of rotations"))
+    count.map_or(by_default, |count| count.parse().expect("a number"))
 }
 
-/// A key must be fetched while its max-age, in whole seconds and at most until it expires, covers
-/// the rest of its life: that rules out shorter times than this one.
-const ROTATE_EVERY: &str = "1250ms";
-
 #[tokio::test(flavor = "multi_thread")]
-async fn rotations_under_load_fail_no_request() {
-    let (upstream, world) = (
-        Upstream::start().await,
-        KeyWorld::new(Approval::Automatic).await,
-    );
-    let jwtproxy = Arc::new(signer_and_verifier(&world, &upstream, ROTATE_EVERY, "local").await);
+async fn rotations_with_a_time_of_grace_fail_no_request() {
+    rotate_under_load(Duration::from_secs(30), "1250ms", wanted(20)).await;
+}
+
+/// A verifier asks again once the max-age of a key is over, which ends with the key at the latest,
+/// and a little before that. The rotation has to come first, on a busy machine too.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotations_with_immediate_revocation_fail_no_request() {
+    rotate_under_load(Duration::ZERO, "6s", wanted(3)).await;
+}
+
+async fn rotate_under_load(grace: Duration, rotate_every: &str, wanted: usize) {
+    let upstream = Upstream::start().await;
+    let world = KeyWorld::with(Options {
+        approval: Approval::Automatic,
+        grace,
+        ..Options::default()
+    })
+    .await;
+    let jwtproxy = signer_and_verifier(&world, &upstream, rotate_every, "local").await;
+    let jwtproxy = Arc::new(jwtproxy);
     let url = format!("http://{}/", jwtproxy.verifiers[0]);
     ask_until(&jwtproxy, &url, 200).await;
 
@@ -88,9 +102,8 @@ async fn rotations_under_load_fail_no_request() {
             })
         })
         .collect();
-    let deadline =
-        Instant::now() + Duration::from_secs(60) + wanted() as u32 * Duration::from_secs(3);
-    while rotations(&world) < wanted() && !clients.iter().any(JoinHandle::is_finished) {
+    let deadline = Instant::now() + PATIENCE + PATIENCE * wanted as u32;
+    while rotations(&world) < wanted && !clients.iter().any(JoinHandle::is_finished) {
         assert!(Instant::now() < deadline, "{} rotations", rotations(&world));
         sleep(Duration::from_millis(50)).await;
     }
@@ -103,8 +116,7 @@ async fn rotations_under_load_fail_no_request() {
         "{} rotations, {requests} requests, none failed",
         rotations(&world)
     );
-    assert!(requests > wanted() * 10, "{requests} requests are no load");
-    assert!(world.published().len() <= 2);
+    assert!(requests > wanted * 10, "{requests} requests are no load");
 }
 
 #[tokio::test(flavor = "multi_thread")]

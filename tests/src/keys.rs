@@ -47,7 +47,8 @@ impl KeyWorld {
         .await
     }
 
-    async fn with(options: Options) -> Self {
+    /// With a registry that has these options; its audience is the gate's address.
+    pub async fn with(options: Options) -> Self {
         let gate = Gate::start().await;
         let mut this = Self {
             options: Options {

@@ -14,6 +14,7 @@ use pkcs8::PrivateKeyInfo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use std::time::Duration;
 
 /// An RSA key pair, its name, and when it was published.
 ///
@@ -52,7 +53,7 @@ struct PrivateJwk {
     dp: String,
     dq: String,
     qi: String,
-    iat: Option<i64>,
+    iat: Option<f64>,
 }
 
 impl GeneratedKey {
@@ -119,14 +120,17 @@ impl GeneratedKey {
 
     /// When it was published. A key that does not tell is as old as can be.
     pub(super) fn published_at(&self) -> Timestamp {
-        let seconds = self.jwk.iat.unwrap_or_default();
-        Timestamp::from_seconds(seconds).unwrap_or(Timestamp::from_unix(std::time::Duration::ZERO))
+        let epoch = Timestamp::from_unix(Duration::ZERO);
+        let published = self.jwk.iat.and_then(Timestamp::from_fractional_seconds);
+        published.unwrap_or(epoch)
     }
 
     /// The same key, published now.
     pub(super) fn published(&self, now: Timestamp) -> Self {
         let mut jwk = self.jwk.clone();
-        jwk.iat = Some(now.seconds());
+        // RFC 7519 §2: a NumericDate may have a fraction.
+        let since_epoch = now.since(Timestamp::from_unix(Duration::ZERO));
+        jwk.iat = Some(since_epoch.as_secs_f64());
         Self { jwk }
     }
 
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_key_survives_the_way_to_the_disk_and_back() {
-        let now = Timestamp::from_seconds(1_700_000_000).unwrap();
+        let now = Timestamp::from_fractional_seconds(1_700_000_000.25).unwrap();
         let key = GeneratedKey::make().unwrap().published(now);
         let again = GeneratedKey::from_json(&key.to_json()).unwrap();
         assert_eq!((again.id(), again.published_at()), (key.id(), now));
