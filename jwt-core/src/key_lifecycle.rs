@@ -212,6 +212,12 @@ impl Lifecycle {
         self.has_asked && self.active.is_some() && !(dead && replaced)
     }
 
+    /// Whether the registry has been asked for anything, answered or not. Before, nothing is known
+    /// of any key.
+    pub fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
     /// Whether there is a pending key, and the registry waits for somebody to approve it.
     pub fn awaits_approval(&self) -> bool {
         self.pending == Some(Stage::AwaitsApproval)
@@ -300,6 +306,7 @@ impl Lifecycle {
 
     /// The pending key was sent to the registry.
     pub fn published(&mut self, publication: Publication, now: Timestamp, chance: u16) {
+        self.has_asked = true;
         match publication {
             Publication::Approved => self.pending = Some(Stage::Published),
             Publication::AwaitsApproval => self.awaiting(now, chance),

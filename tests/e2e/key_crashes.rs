@@ -2,10 +2,16 @@
 //! same steps as a table: what was on the disk, and what the next start does.
 
 use hyper::Method;
+use jwtproxy_tests::client::get_through;
 use jwtproxy_tests::gate::{Fault, wait_until};
+use jwtproxy_tests::jwtproxy::{Jwtproxy, binary};
 use jwtproxy_tests::keys::{ISSUER, KeyWorld, ask_until, key_of_token};
 use jwtproxy_tests::upstream::Upstream;
-use keyregistry_mock::{Approval, Clock, KeyState};
+use keyregistry_mock::{Approval, Clock, KeyState, Registry};
+use std::path::Path;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 /// Until the next start: what is on the disk.
 #[derive(Debug, PartialEq)]
@@ -174,11 +180,69 @@ async fn killed_again_and_again_at_random_it_always_has_a_key_in_the_end() {
     assert_eq!(world.state(&kid), Some(KeyState::Approved));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_killed_again_and_again_loses_no_key_of_a_signer() {
+    let world = KeyWorld::new(Approval::Automatic).await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let mut registry = RegistryProcess::start(&world, &database).await;
+    let upstream = Upstream::start().await;
+    let signer = world.signer("1s").await;
+    let url = format!("http://{}/", upstream.address());
+    ask_until(&signer, &url, 200).await;
+    for round in 0..8 {
+        tokio::time::sleep(std::time::Duration::from_millis(900 + 67 * round)).await;
+        registry.kill().await;
+        let answer = get_through(signer.signer.unwrap(), &url).await;
+        assert_eq!(answer.code(), 200, "{answer:?}\n{}", signer.log());
+        registry = RegistryProcess::start(&world, &database).await;
+    }
+    signer.kill().await;
+    registry.kill().await;
+
+    // What the signer believes to be published is: one of its two keys is served.
+    let stored = Registry::open(&database).unwrap();
+    let known = |kid: Option<String>| kid.is_some_and(|kid| stored.get(ISSUER, &kid).is_some());
+    assert!(known(world.active()) || known(world.pending()));
+    drop(stored);
+    let registry = RegistryProcess::start(&world, &database).await;
+    let signer = world.signer("1h").await;
+    let answer = ask_until(&signer, &url, 200).await;
+    let kid = key_of_token(&answer.json());
+    registry.kill().await;
+    let stored = Registry::open(&database).unwrap();
+    assert!(stored.get(ISSUER, &kid).is_some(), "{}", signer.log());
+}
+
+/// The registry as a process, with its keys in a file, behind the gate.
+struct RegistryProcess(Child);
+
+impl RegistryProcess {
+    async fn start(world: &KeyWorld, database: &Path) -> Self {
+        let binary = binary("keyregistry-mock");
+        let mut child = Command::new(binary)
+            .args(["--listen", "127.0.0.1:0", "--approval", "auto"])
+            .args(["--audience", &world.gate.url(), "--database"])
+            .arg(database)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().unwrap();
+        let address = line.strip_prefix("listening on http://").unwrap();
+        world.gate.lead_to(address.parse().unwrap());
+        Self(child)
+    }
+
+    async fn kill(mut self) {
+        self.0.kill().await.unwrap();
+    }
+}
+
 /// A signer whose first key is active, and whose rotation meets this fault. Also the first key.
-async fn with_rotation_held(
-    world: &KeyWorld,
-    fault: Fault,
-) -> (jwtproxy_tests::jwtproxy::Jwtproxy, String) {
+async fn with_rotation_held(world: &KeyWorld, fault: Fault) -> (Jwtproxy, String) {
     let signer = world.signer("2s").await;
     wait_until("the activation", || world.active().is_some()).await;
     let old = world.active().unwrap();

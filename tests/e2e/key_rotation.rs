@@ -61,7 +61,7 @@ fn wanted(by_default: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_with_a_time_of_grace_fail_no_request() {
-    rotate_under_load(Duration::from_secs(30), "1250ms", wanted(20)).await;
+    rotate_under_load(Duration::from_secs(30), "3s", wanted(8)).await;
 }
 
 /// A verifier asks again once the max-age of a key is over, which ends with the key at the latest,

@@ -116,6 +116,19 @@ async fn without_a_key_and_without_registry_it_waits_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_registry_is_waited_for() {
+    let (upstream, world) = (
+        Upstream::start().await,
+        KeyWorld::new(Approval::Automatic).await,
+    );
+    world.gate.set_all(&Fault::Delay(Duration::from_secs(2)));
+    let signer = world.signer("1h").await;
+    let url = format!("http://{}/", upstream.address());
+    ask_until(&signer, &url, 200).await;
+    assert!(!signer.log().contains("trying again"), "{}", signer.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_rotation_keeps_the_active_key_and_is_made_up_for() {
     for fault in [
         Fault::Close,

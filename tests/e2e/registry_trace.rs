@@ -1,3 +1,4 @@
+use jwtproxy_tests::jwtproxy::binary;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ fn the_whole_life_of_a_key_with_curl_and_openssl() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("admin.token");
     std::fs::write(&token, "an-admin-token-for-the-test").unwrap();
-    let mut registry = Command::new(beside_the_tests("keyregistry-mock"))
+    let mut registry = Command::new(binary("keyregistry-mock"))
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .args(["--log-level", "error", "--admin-token-file"])
         .arg(&token)
@@ -56,20 +57,8 @@ fn expected_of_the_docs() -> String {
     block("text")
 }
 
-fn beside_the_tests(name: &str) -> std::path::PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let mut folders = this
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name));
-    folders
-        .find(|path| path.is_file())
-        .expect("the binary beside the tests: run `make test`, or `cargo build` first")
-}
-
 fn path_with_binaries() -> String {
-    let binary = beside_the_tests("keyregistry-mock");
+    let binary = binary("keyregistry-mock");
     let folder = binary.parent().unwrap().display().to_string();
     format!("{folder}:{}", std::env::var("PATH").unwrap_or_default())
 }

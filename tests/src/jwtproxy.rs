@@ -208,7 +208,7 @@ fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
 }
 
 fn command(config: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(binary("jwtproxy"));
     command
         .arg("-config")
         .arg(config)
@@ -220,14 +220,14 @@ fn command(config: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The binary that was built with this test.
-fn binary() -> PathBuf {
+/// A binary that was built with this test.
+pub fn binary(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("a path");
     let found = this
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("jwtproxy"));
+        .map(|folder| folder.join(name));
     let found = found.into_iter().find(|path| path.is_file());
-    found.expect("the binary jwtproxy beside the tests: run `make test`, or `cargo build` first")
+    found.expect("the binaries beside the tests: run `make test`, or `cargo build` first")
 }

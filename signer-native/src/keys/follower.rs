@@ -12,22 +12,23 @@ use tracing::{error, info};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Uses the active key, whichever it is, until the other process has gone and the keys are ours.
+/// Also gives the id of the key that is in use then.
 pub(super) async fn follow(
     folder: &KeyFolder,
     signer: &RequestSigner,
     status: &StatusSender,
-) -> KeyStore {
-    let mut seen = None;
+) -> (KeyStore, Option<String>) {
+    let (mut seen, mut in_use) = (None, None);
     loop {
         match folder.try_lock() {
-            Ok(Some(store)) => return store,
+            Ok(Some(store)) => return (store, in_use),
             Ok(None) => {}
             Err(problem) => status.change(|status| status.problem = Some(problem.to_string())),
         }
         let version = folder.active_version();
         if version.is_some() && version != seen {
             match folder.read_active() {
-                Ok(Some(key)) => take(&key, signer, status),
+                Ok(Some(key)) => in_use = take(&key, signer, status).or(in_use),
                 Ok(None) => {}
                 Err(problem) => error!("{problem}"),
             }
@@ -37,12 +38,12 @@ pub(super) async fn follow(
     }
 }
 
-fn take(key: &GeneratedKey, signer: &RequestSigner, status: &StatusSender) {
+fn take(key: &GeneratedKey, signer: &RequestSigner, status: &StatusSender) -> Option<String> {
     match key.signing_key() {
         Ok(signing_key) => signer.use_key(signing_key, key.id()),
         Err(problem) => {
             error!("the key {} cannot be used: {problem}", key.id());
-            return;
+            return None;
         }
     }
     info!("signing with the key {}, kept by another process", key.id());
@@ -53,4 +54,5 @@ fn take(key: &GeneratedKey, signer: &RequestSigner, status: &StatusSender) {
         status.problem = None;
         status.activations += 1;
     });
+    Some(key.id().to_owned())
 }

@@ -36,14 +36,15 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// With the keys on the disk.
+    /// With the keys on the disk. `in_use` is the one that `signer` has already.
     pub(super) async fn new(
-        settings: Settings,
+        settings: &Settings,
         store: KeyStore,
-        registry: RegistryClient,
+        in_use: Option<String>,
         signer: Arc<RequestSigner>,
         status: StatusSender,
     ) -> Result<Self, Failure> {
+        let registry = RegistryClient::new(settings);
         let store = Arc::new(store);
         let stored = on_disk(&store, KeyStore::load).await?;
         let published_at = stored.active.as_ref().map(GeneratedKey::published_at);
@@ -59,7 +60,7 @@ impl Keeper {
             active: stored.active,
             pending: stored.pending,
             signer,
-            in_use: None,
+            in_use,
             status,
         })
     }
@@ -206,7 +207,7 @@ impl Keeper {
                 }
                 Err(problem) => error!("the key {} cannot be used: {problem}", key.id()),
             }
-        } else if usable.is_none() {
+        } else if usable.is_none() && self.life.has_asked() {
             self.in_use = None;
             self.signer.use_no_key(self.reason());
         }

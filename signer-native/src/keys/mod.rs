@@ -19,7 +19,6 @@ pub use store::StoreError;
 
 use crate::signing::{RequestSigner, TokenClaims};
 use keeper::Keeper;
-use registry::RegistryClient;
 use rustls::ClientConfig;
 use status::StatusSender;
 use std::path::PathBuf;
@@ -89,19 +88,18 @@ async fn look_after(
     status: StatusSender,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let store = match store {
-        Some(store) => store,
+    let (store, in_use) = match store {
+        Some(store) => (store, None),
         None => {
             info!("another process looks after the signing key: using the one it keeps");
             let following = follower::follow(&folder, &signer, &status);
             tokio::select! {
                 _ = &mut stopped => return,
-                store = following => store,
+                took_over = following => took_over,
             }
         }
     };
-    let registry = RegistryClient::new(&settings);
-    match Keeper::new(settings, store, registry, signer, status).await {
+    match Keeper::new(&settings, store, in_use, signer, status).await {
         Ok(keeper) => keeper.run(stopped).await,
         Err(error) => error!("the signing key cannot be read: {error}"),
     }

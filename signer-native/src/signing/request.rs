@@ -57,7 +57,7 @@ impl RequestSigner {
     pub fn without_key(claims: TokenClaims) -> Self {
         Self {
             claims,
-            current: RwLock::new(Err("no key is active yet".into())),
+            current: RwLock::new(Err("no signing key is active yet".into())),
         }
     }
 
