@@ -2,6 +2,8 @@
 
 pub mod command_line;
 pub mod config;
+pub mod interception;
+pub mod policy;
 pub mod proxy;
 pub mod run;
 pub mod signing;

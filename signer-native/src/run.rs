@@ -77,8 +77,11 @@ impl RunningSigner {
                 address: signer.listen,
                 source,
             })?;
+        for warning in &signer.warnings {
+            warn!("signer_proxy: {warning}");
+        }
         info!("signer listening on {}", listener.local_addr()?);
-        let proxy = Proxy::new(Arc::new(signer.signer), signer.settings);
+        let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             proxy.serve(listener, async { drop(stopped.await) }).await;

@@ -29,11 +29,16 @@ pub(super) fn read_named<T, E: std::fmt::Display>(
     value: &Value,
     parse: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Result<T, Expected> {
+    let content = read(value)?;
+    parse(&content).map_err(|error| format!("a usable file ({error})"))
+}
+
+/// The bytes of a file that the configuration names.
+pub(super) fn read(value: &Value) -> Result<Vec<u8>, Expected> {
     let path = value
         .as_str()
         .filter(|path| !path.is_empty())
         .ok_or("the path of a file")?;
     let path = shellexpand::tilde(path);
-    let content = fs::read(&*path).map_err(|error| format!("a file that can be read ({error})"))?;
-    parse(&content).map_err(|error| format!("a usable key file ({error})"))
+    fs::read(&*path).map_err(|error| format!("a file that can be read ({error})"))
 }

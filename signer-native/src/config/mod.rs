@@ -8,7 +8,7 @@ mod file;
 mod signer;
 mod verifier;
 
-use crate::proxy::Settings;
+use crate::proxy::{Parts, Settings};
 use crate::signing::RequestSigner;
 use envoy::verifier::{SocketAddress, VerifierProxy};
 use jwt_core::config::reader::{self, Mistakes, Section};
@@ -31,8 +31,12 @@ pub struct SignerProxy {
     pub listen: SocketAddress,
     /// What it signs with.
     pub signer: RequestSigner,
+    /// What it does beyond signing plain HTTP.
+    pub parts: Parts,
     /// How patient it is.
     pub settings: Settings,
+    /// What is in order but should be known.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no configuration.

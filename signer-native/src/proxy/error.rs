@@ -1,5 +1,6 @@
 //! What goes wrong with one request, and how the client is told.
 
+use super::egress::DialError;
 use crate::signing::SigningError;
 use http::header::CONTENT_TYPE;
 use http::uri::Authority;
@@ -20,9 +21,20 @@ pub(super) enum Error {
          clients send it that are told to use a proxy"
     )]
     NotProxyRequest,
-    #[error("CONNECT is not supported, so https:// cannot go through this proxy")]
-    Connect,
-    #[error("the scheme {0:?} is not supported, only \"http\"")]
+    #[error(
+        "CONNECT needs a certificate authority, so https:// cannot go through this proxy: set \
+         ca_key_file and ca_crt_file"
+    )]
+    NoAuthority,
+    #[error("a CONNECT inside a tunnel is not supported")]
+    NestedConnect,
+    #[error("{0:?} is asked for on a connection to {1}")]
+    Misdirected(String, Authority),
+    #[error("the policy of this proxy denies requests to {0}")]
+    Denied(Authority),
+    #[error("{0} is this proxy itself")]
+    Loop(Authority),
+    #[error("the scheme {0:?} is not supported, only \"http\" and \"https\"")]
     Scheme(String),
     #[error("the request target has no valid host and port")]
     Authority,
@@ -48,13 +60,28 @@ impl Error {
     /// What the HTTP client says when `authority` did not answer.
     pub(super) fn from_client(authority: Authority, error: &legacy::Error) -> Self {
         let reason = causes(error);
-        if error.is_connect() {
+        if chain(error).any(is_loop) {
+            Self::Loop(authority)
+        } else if error.is_connect() {
             Self::Unreachable(authority, reason)
         } else if is_of_request_body(error) {
             Self::RequestBody(reason)
         } else {
             Self::NoAnswer(authority, reason)
         }
+    }
+
+    /// What goes wrong while a connection to `authority` is opened.
+    pub(super) fn from_dialing(
+        authority: Authority,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let causes = std::iter::successors(Some(error), |&cause| cause.source());
+        if causes.clone().any(is_loop) {
+            return Self::Loop(authority);
+        }
+        let reasons: Vec<_> = causes.map(ToString::to_string).collect();
+        Self::Unreachable(authority, reasons.join(": "))
     }
 
     /// The one place that says which failure is whose: 4xx the client's, 502 ours.
@@ -64,8 +91,11 @@ impl Error {
             | Self::Scheme(_)
             | Self::Authority
             | Self::Host
+            | Self::Loop(_)
+            | Self::NestedConnect
             | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
-            Self::Connect => StatusCode::FORBIDDEN,
+            Self::NoAuthority | Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Misdirected(..) => StatusCode::MISDIRECTED_REQUEST,
             // RFC 9112 §6.1: "A server that receives a request message with a transfer coding it
             // does not understand SHOULD respond with 501".
             Self::RequestTransferCoding(_) => StatusCode::NOT_IMPLEMENTED,
@@ -96,6 +126,10 @@ fn causes(error: &legacy::Error) -> String {
         return error.to_string();
     }
     causes.join(": ")
+}
+
+fn is_loop(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(DialError::Loop))
 }
 
 /// Whether the body that the client was sending failed, rather than the server.

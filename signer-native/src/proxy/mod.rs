@@ -1,25 +1,38 @@
-//! The signing forward proxy (RFC 9110 §3.7): takes absolute-form `http://` requests, puts a token
-//! on each and passes it on.
+//! The signing forward proxy (RFC 9110 §3.7): takes requests in absolute-form and those inside a
+//! CONNECT, puts a token on each and passes it on.
 //!
 //! Bodies are streamed both ways as they come, trailers included, and connections are kept and
-//! reused on both sides. A client that goes away takes its upstream request with it.
+//! reused on both sides, over HTTP/1.1 and HTTP/2, each side its own. A client that goes away takes
+//! its upstream request with it.
 
-mod connections;
+mod egress;
 mod error;
 mod forward;
 mod hop_by_hop;
+mod lifetime;
 mod listener;
+mod log;
+mod prefixed;
+mod request_body;
+mod server;
 mod target;
+mod tunnel;
+mod upgrade;
 
+pub use egress::{Egress, ParentProxy, ParentProxyError, Trust, TrustError, certificates};
 pub use listener::Listener;
 
+use crate::interception::Interceptor;
+use crate::policy::Policy;
 use crate::signing::RequestSigner;
-use connections::Connections;
 use forward::Forwarder;
+use lifetime::Lifetime;
+use server::{Server, Speaks};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use target::Scope;
 use tracing::info;
 
 /// How patient the proxy is.
@@ -47,18 +60,45 @@ impl Default for Settings {
     }
 }
 
+/// What the proxy does beyond signing plain HTTP.
+#[derive(Debug)]
+pub struct Parts {
+    /// Stands in for `https` servers; without it CONNECT is refused.
+    pub interceptor: Option<Interceptor>,
+    /// How servers are reached.
+    pub egress: Egress,
+    /// What becomes of which requests.
+    pub policy: Policy,
+}
+
+impl Default for Parts {
+    /// Everything is signed, no CONNECT is taken, and no certificate believed.
+    fn default() -> Self {
+        Self {
+            interceptor: None,
+            egress: Egress {
+                trust: Trust::nobody(),
+                parent: None,
+            },
+            policy: Policy::default(),
+        }
+    }
+}
+
 /// The forward proxy, ready to be served.
 #[derive(Debug)]
 pub struct Proxy {
-    forwarder: Forwarder,
+    signer: Arc<RequestSigner>,
+    parts: Parts,
     settings: Settings,
 }
 
 impl Proxy {
     /// A proxy that signs with `signer`.
-    pub fn new(signer: Arc<RequestSigner>, settings: Settings) -> Self {
+    pub fn new(signer: Arc<RequestSigner>, parts: Parts, settings: Settings) -> Self {
         Self {
-            forwarder: Forwarder::new(signer, &settings),
+            signer,
+            parts,
             settings,
         }
     }
@@ -70,11 +110,31 @@ impl Proxy {
     pub async fn serve(self, listener: impl Listener, shutdown: impl Future<Output = ()> + Send) {
         let address = listener.address();
         info!(address, "signer proxy started");
-        let connections = Connections::new(self.forwarder, &self.settings);
-        let connections = accept_until(shutdown, listener, connections).await;
+        let lifetime = Lifetime::default();
+        let _end = lifetime.ends_with();
+        let patience = self.settings.shutdown_timeout;
+        let server = Arc::new(self.into_server(&address, lifetime.clone()));
+        accept_until(shutdown, listener, server).await;
         info!(address, "signer proxy is shutting down");
-        connections.finish(self.settings.shutdown_timeout).await;
+        lifetime.finish(patience).await;
         info!(address, "signer proxy stopped");
+    }
+
+    fn into_server(self, address: &str, lifetime: Lifetime) -> Server {
+        let Self {
+            signer,
+            parts,
+            settings,
+        } = self;
+        // No request comes back to a unix socket.
+        let own = address.parse().ok();
+        Server {
+            forwarder: Forwarder::new(signer, &parts.egress, &settings, own),
+            interceptor: parts.interceptor,
+            policy: Arc::new(parts.policy),
+            settings,
+            lifetime,
+        }
     }
 }
 
@@ -82,14 +142,16 @@ impl Proxy {
 async fn accept_until(
     shutdown: impl Future<Output = ()> + Send,
     listener: impl Listener,
-    mut connections: Connections,
-) -> Connections {
+    server: Arc<Server>,
+) {
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => return connections,
-            stream = listener::next_connection(&listener) => connections.serve(stream),
-            () = connections.any_ended() => {}
+            () = &mut shutdown => return,
+            stream = listener::next_connection(&listener) => {
+                let connection = Arc::clone(&server).serve(stream, Scope::Proxy, Speaks::Http1);
+                server.lifetime.spawn(connection);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::message::within;
 use jwt_core::issue::Issuer;
-use signer_native::proxy::{Listener, Proxy, Settings};
+use signer_native::proxy::{Listener, Parts, Proxy, Settings};
 use signer_native::signing::{RequestSigner, SigningKey};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     settings: Settings,
     shutdown: oneshot::Receiver<()>,
 ) {
-    let proxy = Proxy::new(Arc::new(signer()), settings);
+    let proxy = Proxy::new(Arc::new(signer()), Parts::default(), settings);
     let signal = async {
         let _ = shutdown.await;
     };

@@ -1,9 +1,13 @@
 //! `jwtproxy.signer_proxy`.
 
+mod egress;
+mod interception;
+
 use super::SignerProxy;
 use super::address::{listen_address, on_all_addresses};
 use super::file::read_named;
-use crate::proxy::Settings;
+use crate::policy::Policy;
+use crate::proxy::{Parts, Settings};
 use crate::signing::{RequestSigner, SigningKey};
 use jwt_core::config::reader::{self, Section};
 use jwt_core::issue::Issuer;
@@ -22,14 +26,12 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
     section
         .field("socket_permission")
         .or(0o755, reader::integer(0..=0o7777));
-    for not_yet in [
-        "ca_key_file",
-        "ca_crt_file",
-        "trusted_certificates",
-        "insecure_skip_verify",
-    ] {
-        section.field(not_yet).not_supported_yet();
+    let mut warnings = Warnings::default();
+    let interceptor = interception::interceptor(section);
+    if let Some(None) = interceptor {
+        warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
+    let egress = egress::egress(section, &mut warnings);
     let signer = section.field("signer").section(request_signer);
     let settings = Settings {
         shutdown_timeout: shutdown_timeout?,
@@ -38,8 +40,24 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
     Some(SignerProxy {
         listen: listen?,
         signer: signer?,
+        parts: Parts {
+            interceptor: interceptor?,
+            egress: egress?,
+            policy: Policy::default(),
+        },
         settings,
+        warnings: warnings.0,
     })
+}
+
+/// What an operator should know of a configuration that is in order.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn add(&mut self, text: impl Into<String>) {
+        self.0.push(text.into());
+    }
 }
 
 fn request_signer(section: &mut Section<'_>) -> Option<RequestSigner> {
