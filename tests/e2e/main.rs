@@ -22,11 +22,17 @@ mod filter_configuration;
 mod handover;
 /// Requests that no honest client sends.
 mod hostile_requests;
+/// HTTPS through the signer: its certificates, and who must agree on the host.
+mod interception;
 /// When keys are fetched, and what happens when they cannot be.
 mod key_fetches;
 /// Key servers in every state, and how they are spared.
 mod key_servers;
+/// HTTP in all its versions, and what lives on top of it.
+mod protocols;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
 /// Single use, however many try at once.
 mod replays;
+/// Which servers the signer believes.
+mod upstream_tls;

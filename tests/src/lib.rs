@@ -10,10 +10,15 @@
     reason = "what fails here fails the test"
 )]
 
+pub mod certificates;
 pub mod client;
+pub mod https_upstream;
 pub mod jwtproxy;
 pub mod key_server;
+pub mod received;
 pub mod registry;
+pub mod signer;
 pub mod tokens;
+pub mod tools;
 pub mod upstream;
 pub mod verifier;

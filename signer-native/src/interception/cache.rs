@@ -69,11 +69,8 @@ impl Interceptor {
         now: OffsetDateTime,
     ) -> Result<Arc<ServerConfig>, LeafError> {
         let slot = self.slot(&host, now);
-        let leaf = slot
-            .get_or_try_init(|| self.issue(host, now))
-            .await
-            .map(|leaf| Arc::clone(&leaf.tls));
-        leaf
+        let leaf = slot.get_or_try_init(|| self.issue(host, now)).await?;
+        Ok(Arc::clone(&leaf.tls))
     }
 
     /// An empty slot takes the place of one whose certificate is due for renewal.
