@@ -1,9 +1,8 @@
 //! Everything that a configuration asks for, from start to end.
 
-use crate::config::{Config, SignerProxy};
-use crate::proxy::Proxy;
+use crate::config::{Config, Listen, SignerProxy};
+use crate::proxy::{Listener, Proxy, UnixSocket};
 use envoy::Envoy;
-use envoy::verifier::SocketAddress;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
@@ -28,7 +27,7 @@ pub enum RunError {
     #[error("signer_proxy: cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: SocketAddress,
+        address: Listen,
         /// Why.
         source: io::Error,
     },
@@ -70,23 +69,35 @@ struct RunningSigner {
 
 impl RunningSigner {
     async fn start(signer: SignerProxy) -> Result<Self, RunError> {
-        let address = SocketAddr::new(signer.listen.ip, signer.listen.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| RunError::Listen {
-                address: signer.listen,
-                source,
-            })?;
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
-        info!("signer listening on {}", listener.local_addr()?);
         let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
+        let listen = signer.listen;
+        let bound = match &listen {
+            Listen::Tcp(address) => {
+                let address = SocketAddr::new(address.ip, address.port);
+                let listener = TcpListener::bind(address).await;
+                listener.map(|listener| Self::serve(proxy, listener))
+            }
+            Listen::Unix { path, permission } => {
+                let socket = UnixSocket::bind(path, *permission);
+                socket.map(|socket| Self::serve(proxy, socket))
+            }
+        };
+        bound.map_err(|source| RunError::Listen {
+            address: listen,
+            source,
+        })
+    }
+
+    fn serve(proxy: Proxy, listener: impl Listener + 'static) -> Self {
+        info!("signer listening on {}", listener.address());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             proxy.serve(listener, async { drop(stopped.await) }).await;
         });
-        Ok(Self { stop, task })
+        Self { stop, task }
     }
 
     async fn finish(self) {

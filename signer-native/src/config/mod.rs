@@ -28,7 +28,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct SignerProxy {
     /// Where it listens.
-    pub listen: SocketAddress,
+    pub listen: Listen,
     /// What it signs with.
     pub signer: RequestSigner,
     /// What it does beyond signing plain HTTP.
@@ -37,6 +37,29 @@ pub struct SignerProxy {
     pub settings: Settings,
     /// What is in order but should be known.
     pub warnings: Vec<String>,
+}
+
+/// Where the signer listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On a TCP port.
+    Tcp(SocketAddress),
+    /// On a unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// The mode of its file.
+        permission: u32,
+    },
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix { path, .. } => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Why there is no configuration.

@@ -2,7 +2,7 @@
 
 use super::egress::DialError;
 use crate::signing::SigningError;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -40,8 +40,10 @@ pub(super) enum Error {
     Authority,
     #[error("a request needs exactly one Host header")]
     Host,
-    #[error("the transfer coding {0:?} is not supported, only \"chunked\"")]
-    RequestTransferCoding(String),
+    #[error(transparent)]
+    Malformed(Malformed),
+    #[error("this proxy wants to know who asks: user and password, as HTTP Basic credentials")]
+    ProxyAuthentication,
     #[error("the request body broke off: {0}")]
     RequestBody(String),
     #[error(transparent)]
@@ -54,6 +56,25 @@ pub(super) enum Error {
     ResponseTransferCoding(Authority, String),
     #[error("{0} switched protocols, which nobody asked for")]
     SwitchedProtocols(Authority),
+}
+
+/// What makes a request ambiguous, see [`super::framing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("a request must not have both Content-Length and Transfer-Encoding")]
+    BothLengths,
+    #[error("a request must have one Content-Length at most, and that a number")]
+    Lengths,
+    #[error("the only Transfer-Encoding of a request may be \"chunked\"")]
+    TransferCoding,
+    #[error("a header field must not be folded over several lines")]
+    Fold,
+    #[error("a header field needs a name, with nothing between it and the colon")]
+    Name,
+    #[error(
+        "the lines of a header section end with CRLF, and neither of the two nor NUL is in them"
+    )]
+    LineEnd,
 }
 
 impl Error {
@@ -92,13 +113,12 @@ impl Error {
             | Self::Authority
             | Self::Host
             | Self::Loop(_)
+            | Self::Malformed(_)
             | Self::NestedConnect
             | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::NoAuthority | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Misdirected(..) => StatusCode::MISDIRECTED_REQUEST,
-            // RFC 9112 §6.1: "A server that receives a request message with a transfer coding it
-            // does not understand SHOULD respond with 501".
-            Self::RequestTransferCoding(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Signing(_)
             | Self::Unreachable(..)
             | Self::NoAnswer(..)
@@ -115,6 +135,12 @@ impl Error {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Self::ProxyAuthentication = self {
+            // RFC 9110 §11.7.1: "A proxy MUST send at least one Proxy-Authenticate header field in
+            // each 407 (Proxy Authentication Required) response that it generates."
+            let challenge = HeaderValue::from_static("Basic realm=\"jwtproxy\", charset=\"UTF-8\"");
+            response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+        }
         response
     }
 }

@@ -85,9 +85,6 @@ impl Forwarder {
         target: &Target,
         action: &Action,
     ) -> Result<Request<Incoming>, Error> {
-        if let Some(coding) = hop_by_hop::unknown_transfer_coding(request.headers()) {
-            return Err(Error::RequestTransferCoding(coding));
-        }
         let version = request.version();
         let unknown_length = request.body().size_hint().exact().is_none();
         hop_by_hop::from_request(request.headers_mut(), version);

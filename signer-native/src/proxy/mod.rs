@@ -5,10 +5,14 @@
 //! reused on both sides, over HTTP/1.1 and HTTP/2, each side its own. A client that goes away takes
 //! its upstream request with it.
 
+mod connection;
+mod credentials;
 mod egress;
 mod error;
 mod forward;
+mod framing;
 mod hop_by_hop;
+mod idle;
 mod lifetime;
 mod listener;
 mod log;
@@ -17,25 +21,31 @@ mod request_body;
 mod server;
 mod target;
 mod tunnel;
+mod unix_socket;
 mod upgrade;
 
+pub use credentials::Credentials;
 pub use egress::{Egress, ParentProxy, ParentProxyError, Trust, TrustError, certificates};
 pub use listener::Listener;
+pub use unix_socket::UnixSocket;
 
 use crate::interception::Interceptor;
 use crate::policy::Policy;
 use crate::signing::RequestSigner;
+use connection::Speaks;
 use forward::Forwarder;
+use idle::IdleTimeout;
 use lifetime::Lifetime;
-use server::{Server, Speaks};
+use server::Server;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use target::Scope;
+use tokio::sync::Semaphore;
 use tracing::info;
 
-/// How patient the proxy is.
+/// How patient the proxy is, and how much it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How long a connection to an upstream may take.
@@ -45,6 +55,12 @@ pub struct Settings {
     /// How long a client may take to send the header section of a request, counted from the end
     /// of the one before: so long an idle connection is kept.
     pub header_read_timeout: Duration,
+    /// How long a connection is kept on which no byte passes, in a tunnel as well.
+    pub idle_timeout: Duration,
+    /// How many connections are served at a time; more wait for their turn.
+    pub max_connections: usize,
+    /// How many bytes the header section of a request may have.
+    pub max_header_size: usize,
     /// How long requests in flight may take once the shutdown began.
     pub shutdown_timeout: Duration,
 }
@@ -55,6 +71,9 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             pool_idle_timeout: Duration::from_secs(60),
             header_read_timeout: Duration::from_secs(90),
+            idle_timeout: Duration::from_secs(3600),
+            max_connections: 10_000,
+            max_header_size: 64 << 10,
             shutdown_timeout: Duration::from_secs(60),
         }
     }
@@ -69,6 +88,8 @@ pub struct Parts {
     pub egress: Egress,
     /// What becomes of which requests.
     pub policy: Policy,
+    /// Who may use the proxy, if not everyone who reaches it.
+    pub credentials: Option<Credentials>,
 }
 
 impl Default for Parts {
@@ -81,6 +102,7 @@ impl Default for Parts {
                 parent: None,
             },
             policy: Policy::default(),
+            credentials: None,
         }
     }
 }
@@ -131,7 +153,8 @@ impl Proxy {
         Server {
             forwarder: Forwarder::new(signer, &parts.egress, &settings, own),
             interceptor: parts.interceptor,
-            policy: Arc::new(parts.policy),
+            policy: parts.policy,
+            credentials: parts.credentials,
             settings,
             lifetime,
         }
@@ -145,13 +168,22 @@ async fn accept_until(
     server: Arc<Server>,
 ) {
     let mut shutdown = pin!(shutdown);
+    let room = Arc::new(Semaphore::new(server.settings.max_connections));
     loop {
-        tokio::select! {
+        let next = async {
+            // Never closed. Whoever finds no room waits in the system's queue.
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener::next_connection(&listener).await, place)
+        };
+        let (stream, place) = tokio::select! {
             () = &mut shutdown => return,
-            stream = listener::next_connection(&listener) => {
-                let connection = Arc::clone(&server).serve(stream, Scope::Proxy, Speaks::Http1);
-                server.lifetime.spawn(connection);
-            }
-        }
+            next = next => next,
+        };
+        let stream = IdleTimeout::new(stream, server.settings.idle_timeout);
+        let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
+        server.lifetime.spawn(async move {
+            serving.await;
+            drop(place);
+        });
     }
 }

@@ -1,23 +1,20 @@
-//! A stream whose first byte has been looked at.
+//! A stream whose first bytes have been looked at.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The byte is read first, then all the others.
+/// These bytes are read first, then all the others.
 #[derive(Debug)]
 pub(super) struct Prefixed<S> {
-    first: Option<u8>,
+    first: Vec<u8>,
     stream: S,
 }
 
 impl<S> Prefixed<S> {
-    pub(super) fn new(first: u8, stream: S) -> Self {
-        Self {
-            first: Some(first),
-            stream,
-        }
+    pub(super) fn new(first: Vec<u8>, stream: S) -> Self {
+        Self { first, stream }
     }
 }
 
@@ -27,10 +24,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if buffer.remaining() > 0
-            && let Some(first) = self.first.take()
-        {
-            buffer.put_slice(&[first]);
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(self.first.get(..length).unwrap_or_default());
+            self.first.drain(..length);
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
@@ -61,9 +58,9 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     #[tokio::test]
-    async fn the_first_byte_comes_first_and_once() {
+    async fn the_first_bytes_come_first_and_once() {
         let mut text = String::new();
-        let mut stream = Prefixed::new(b'a', &b"bc"[..]);
+        let mut stream = Prefixed::new(b"ab".to_vec(), &b"c"[..]);
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "abc");
     }

@@ -1,6 +1,7 @@
-//! Connections of clients, and the requests on them.
+//! The requests of clients.
 
-use super::error::Error;
+use super::credentials::Credentials;
+use super::error::{Error, Malformed};
 use super::forward::{Forwarder, ResponseBody};
 use super::lifetime::Lifetime;
 use super::log::Loggable;
@@ -12,93 +13,35 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Instant;
 use tracing::{debug, info, warn};
 
 /// What all connections share.
 pub(super) struct Server {
     pub(super) forwarder: Forwarder,
     pub(super) interceptor: Option<Interceptor>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Policy,
+    pub(super) credentials: Option<Credentials>,
     pub(super) settings: Settings,
     pub(super) lifetime: Lifetime,
 }
 
-/// The version that a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
-    Http1,
-    Http2,
-    /// The client says so with its first bytes (RFC 9113 §3.4).
-    Either,
-}
-
-/// Finds out that a client is gone, which no TCP packet says.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-
 impl Server {
-    /// Serves a connection until either side closes it, or until its requests are finished once
-    /// the shutdown has begun.
-    pub(super) async fn serve<S>(self: Arc<Self>, stream: S, scope: Scope, speaks: Speaks)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let scope = Arc::new(scope);
-        let service = service_fn(|request| {
-            let (server, scope) = (Arc::clone(&self), Arc::clone(&scope));
-            async move { Ok::<_, Infallible>(server.answer(request, &scope).await) }
-        });
-        let http = self.http(speaks);
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.lifetime.draining() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            debug!(%error, "connection ended");
-        }
-    }
-
-    fn http(&self, speaks: Speaks) -> auto::Builder<TokioExecutor> {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.header_read_timeout)
-            .preserve_header_case(true)
-            .title_case_headers(true);
-        http.http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL);
-        match speaks {
-            Speaks::Http1 => http.http1_only(),
-            Speaks::Http2 => http.http2_only(),
-            Speaks::Either => http,
-        }
-    }
-
     /// Answers a request, whatever happens.
-    async fn answer(
+    pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         scope: &Scope,
+        refused: Option<Malformed>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let asked = Asked::of(&request);
-        let mut response = match self.respond(request, scope).await {
-            Ok(response) => response,
-            Err(error) => refuse(&error, &asked),
+        let responded = match refused {
+            None => self.respond(request, scope).await,
+            Some(problem) => Err(Error::Malformed(problem)),
         };
+        let mut response = responded.unwrap_or_else(|error| refuse(&error, &asked));
         if asked.ends_the_connection(response.status()) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -118,7 +61,11 @@ impl Server {
         request: Request<Incoming>,
         scope: &Scope,
     ) -> Result<Response<ResponseBody>, Error> {
-        if request.method() == Method::CONNECT && matches!(scope, Scope::Proxy) {
+        let to_proxy = matches!(scope, Scope::Proxy);
+        if let (true, Some(credentials)) = (to_proxy, &self.credentials) {
+            credentials.check(request.headers())?;
+        }
+        if to_proxy && request.method() == Method::CONNECT {
             return tunnel::open(self, request).await;
         }
         let response = self

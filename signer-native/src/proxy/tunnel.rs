@@ -1,9 +1,10 @@
 //! CONNECT (RFC 9110 §9.3.6): the inside is either read and signed, or passes untouched.
 
+use super::connection::{self, Speaks};
 use super::error::Error;
 use super::forward::ResponseBody;
 use super::prefixed::Prefixed;
-use super::server::{Server, Speaks};
+use super::server::Server;
 use super::target::{Origin, Scope, Tunnel};
 use crate::policy::Action;
 use http::uri::Scheme;
@@ -22,8 +23,28 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
 
-/// What a client sends first when it speaks TLS: a handshake record (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
+/// What a client sends first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// A TLS handshake record (RFC 8446 §5.1).
+    Tls,
+    /// The preface of HTTP/2 (RFC 9113 §3.4): no method begins like it.
+    Http2,
+    /// Most likely a request of HTTP/1.
+    Other,
+}
+
+impl Opening {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => None,
+            [0x16, ..] => Some(Self::Tls),
+            b"P" | b"PR" => None,
+            [b'P', b'R', b'I', ..] => Some(Self::Http2),
+            _ => Some(Self::Other),
+        }
+    }
+}
 
 /// Answers a CONNECT. What follows runs by itself once the client has the answer.
 pub(super) async fn open(
@@ -77,19 +98,24 @@ fn intercept(
 async fn serve_inside(server: Arc<Server>, client: Upgraded, origin: Origin) -> io::Result<()> {
     let mut stream = TokioIo::new(client);
     let patience = server.settings.header_read_timeout;
-    let first = tokio::select! {
-        first = timeout(patience, stream.read_u8()) => first??,
+    let (opening, first) = tokio::select! {
+        read = timeout(patience, read_opening(&mut stream)) => read??,
         // Nothing is in flight yet.
         () = server.lifetime.draining() => return Ok(()),
     };
     let stream = Prefixed::new(first, stream);
-    if first != TLS_HANDSHAKE {
+    let plain = match opening {
+        Opening::Tls => None,
+        Opening::Http2 => Some(Speaks::Http2),
+        Opening::Other => Some(Speaks::Http1),
+    };
+    if let Some(speaks) = plain {
         let scope = Scope::Tunnel(Tunnel {
             scheme: Scheme::HTTP,
             origin,
             named_otherwise: None,
         });
-        server.serve(stream, scope, Speaks::Either).await;
+        connection::serve(server, stream, scope, speaks).await;
         return Ok(());
     }
     let (stream, named_otherwise) =
@@ -103,8 +129,18 @@ async fn serve_inside(server: Arc<Server>, client: Upgraded, origin: Origin) -> 
         origin,
         named_otherwise,
     });
-    server.serve(stream, scope, speaks).await;
+    connection::serve(server, stream, scope, speaks).await;
     Ok(())
+}
+
+async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Opening, Vec<u8>)> {
+    let mut first = Vec::new();
+    loop {
+        if let Some(opening) = Opening::of(&first) {
+            return Ok((opening, first));
+        }
+        first.push(stream.read_u8().await?);
+    }
 }
 
 type Tls<S> = tokio_rustls::server::TlsStream<S>;

@@ -37,7 +37,7 @@ async fn a_second_host_is_refused() {
 #[tokio::test]
 async fn a_body_in_an_unknown_transfer_coding_is_refused() {
     let start = "POST http://{upstream}/ HTTP/1.1\r\nTransfer-Encoding: gzip, chunked";
-    assert_refused(start, "501").await;
+    assert_refused(start, "400").await;
 }
 
 /// Sends a request that begins with `start` and names the upstream wherever it can.

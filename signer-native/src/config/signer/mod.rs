@@ -1,13 +1,15 @@
 //! `jwtproxy.signer_proxy`.
 
+mod credentials;
 mod egress;
 mod interception;
+mod limits;
+mod listen;
 
 use super::SignerProxy;
-use super::address::{listen_address, on_all_addresses};
 use super::file::read_named;
 use crate::policy::Policy;
-use crate::proxy::{Parts, Settings};
+use crate::proxy::Parts;
 use crate::signing::{RequestSigner, SigningKey};
 use jwt_core::config::reader::{self, Section};
 use jwt_core::issue::Issuer;
@@ -17,26 +19,16 @@ use std::time::Duration;
 const MAX_NONCE_LENGTH: u32 = 1024;
 
 pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
-    let listen = section
-        .field("listen_addr")
-        .or(on_all_addresses(8080), listen_address);
-    let shutdown_timeout = section
-        .field("shutdown_timeout")
-        .or(Duration::from_secs(60), reader::duration);
-    section
-        .field("socket_permission")
-        .or(0o755, reader::integer(0..=0o7777));
+    let listen = listen::listen(section);
+    let settings = limits::settings(section);
     let mut warnings = Warnings::default();
     let interceptor = interception::interceptor(section);
     if let Some(None) = interceptor {
         warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
     let egress = egress::egress(section, &mut warnings);
+    let credentials = credentials::credentials(section);
     let signer = section.field("signer").section(request_signer);
-    let settings = Settings {
-        shutdown_timeout: shutdown_timeout?,
-        ..Settings::default()
-    };
     Some(SignerProxy {
         listen: listen?,
         signer: signer?,
@@ -44,8 +36,9 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
             interceptor: interceptor?,
             egress: egress?,
             policy: Policy::default(),
+            credentials: credentials?,
         },
-        settings,
+        settings: settings?,
         warnings: warnings.0,
     })
 }
