@@ -7,7 +7,9 @@ use serde_json::Value;
 /// The values of a header field, one for each time it came.
 pub fn values<'a>(received: &'a Value, name: &str) -> Vec<&'a str> {
     let headers = received["headers"].as_array().expect("a description");
-    let fields = headers.iter().filter_map(|field| field.as_str()?.split_once(": "));
+    let fields = headers
+        .iter()
+        .filter_map(|field| field.as_str()?.split_once(": "));
     let values = fields.filter(|(found, _)| *found == name);
     values.map(|(_, value)| value).collect()
 }

@@ -4,7 +4,7 @@ use super::egress::DialError;
 use crate::signing::SigningError;
 use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::client::legacy;
@@ -42,6 +42,8 @@ pub(super) enum Error {
     Host,
     #[error(transparent)]
     Malformed(Malformed),
+    #[error("the header {0} becomes a claim, so it must come once and be text")]
+    ClaimHeader(HeaderName),
     #[error("this proxy wants to know who asks: user and password, as HTTP Basic credentials")]
     ProxyAuthentication,
     #[error("the request body broke off: {0}")]
@@ -114,6 +116,7 @@ impl Error {
             | Self::Host
             | Self::Loop(_)
             | Self::Malformed(_)
+            | Self::ClaimHeader(_)
             | Self::NestedConnect
             | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::NoAuthority | Self::Denied(_) => StatusCode::FORBIDDEN,

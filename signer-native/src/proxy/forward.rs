@@ -18,6 +18,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use jwt_core::time::Timestamp;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -107,7 +109,8 @@ impl Forwarder {
 
     fn sign(&self, headers: &mut HeaderMap, target: &Target, extras: &Extras) -> Result<(), Error> {
         let audience = extras.audience.as_deref().unwrap_or(&target.audience);
-        let authorization = self.signer.authorization(audience, now())?;
+        let extra = extra_claims(headers, extras)?;
+        let authorization = self.signer.authorization(audience, &extra, now())?;
         headers.insert(AUTHORIZATION, authorization);
         Ok(())
     }
@@ -126,6 +129,27 @@ impl Forwarder {
                 .insert(PROXY_AUTHORIZATION, credentials);
         }
     }
+}
+
+/// The headers whose values become claims go no further: whoever reads the token has no use for
+/// them, and nobody is to mistake them for something that was signed.
+fn extra_claims<'a>(
+    headers: &mut HeaderMap,
+    extras: &'a Extras,
+) -> Result<Cow<'a, Map<String, Value>>, Error> {
+    let mut claims = Cow::Borrowed(&extras.claims);
+    for (claim, name) in &extras.claims_from_headers {
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else { continue };
+        let text = str::from_utf8(value.as_bytes()).ok();
+        let text = text.filter(|_| values.next().is_none());
+        let text = text.ok_or_else(|| Error::ClaimHeader(name.clone()))?;
+        claims.to_mut().insert(claim.clone(), Value::from(text));
+    }
+    for (_, name) in &extras.claims_from_headers {
+        headers.remove(name);
+    }
+    Ok(claims)
 }
 
 fn protocol<B>(request: &Request<B>, target: &Target, upgrade: bool) -> Protocol {
@@ -190,6 +214,34 @@ fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_from_a_header_takes_the_header_away() {
+        let tenant = HeaderName::from_static("x-tenant");
+        let extras = Extras {
+            claims: Map::from_iter([("env".into(), json!("test")), ("tenant".into(), json!(0))]),
+            claims_from_headers: vec![("tenant".into(), tenant.clone())],
+            ..Extras::default()
+        };
+        let mut headers = HeaderMap::new();
+        let claims = extra_claims(&mut headers, &extras).unwrap().into_owned();
+        assert_eq!(claims["tenant"], 0);
+
+        headers.insert(&tenant, HeaderValue::from_static("blue"));
+        let claims = extra_claims(&mut headers, &extras).unwrap().into_owned();
+        assert_eq!(
+            Value::from(claims),
+            json!({"env": "test", "tenant": "blue"})
+        );
+        assert!(headers.is_empty());
+
+        headers.append(&tenant, HeaderValue::from_static("blue"));
+        headers.append(&tenant, HeaderValue::from_static("red"));
+        let error = extra_claims(&mut headers, &extras).unwrap_err();
+        assert!(matches!(error, Error::ClaimHeader(name) if name == tenant));
+    }
 
     #[test]
     fn cookies_in_several_fields_become_one() {

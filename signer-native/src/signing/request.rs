@@ -6,6 +6,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use http::HeaderValue;
 use jwt_core::issue::{self, Issuer};
 use jwt_core::time::Timestamp;
+use serde_json::{Map, Value};
 
 /// Makes the `Authorization` of requests: a fresh token for each.
 #[derive(Debug)]
@@ -31,13 +32,15 @@ impl RequestSigner {
         }
     }
 
-    /// `Bearer <token>` (RFC 6750 §2.1) for one request to `audience`.
+    /// `Bearer <token>` (RFC 6750 §2.1) for one request to `audience`, with claims beyond the usual
+    /// ones.
     pub fn authorization(
         &self,
         audience: &str,
+        extra: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<HeaderValue, SigningError> {
-        let token = self.token(audience, now)?;
+        let token = self.token(audience, extra, now)?;
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| SigningError::HeaderValue)?;
         // Keeps it out of Debug output.
@@ -45,9 +48,14 @@ impl RequestSigner {
         Ok(value)
     }
 
-    fn token(&self, audience: &str, now: Timestamp) -> Result<String, SigningError> {
+    fn token(
+        &self,
+        audience: &str,
+        extra: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<String, SigningError> {
         let nonce = random_nonce(self.nonce_length).map_err(|_| SigningError::Random)?;
-        let signing_input = self.issuer.signing_input(audience, &nonce, now);
+        let signing_input = self.issuer.signing_input(audience, extra, &nonce, now);
         let signature = self
             .key
             .sign(signing_input.as_bytes())
@@ -109,7 +117,9 @@ mod tests {
     #[test]
     fn debug_shows_neither_key_nor_token() {
         let now = Timestamp::from_seconds(1_700_000_000).unwrap();
-        let value = signer(32).authorization("http://a.test", now).unwrap();
+        let value = signer(32)
+            .authorization("http://a.test", &Map::new(), now)
+            .unwrap();
         assert!(value.as_bytes().starts_with(b"Bearer ey"));
         assert_eq!(format!("{value:?}"), "Sensitive");
         let shown = format!("{:?}", signer(32));

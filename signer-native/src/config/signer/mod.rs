@@ -2,13 +2,13 @@
 
 mod credentials;
 mod egress;
+mod hosts;
 mod interception;
 mod limits;
 mod listen;
 
 use super::SignerProxy;
 use super::file::read_named;
-use crate::policy::Policy;
 use crate::proxy::Parts;
 use crate::signing::{RequestSigner, SigningKey};
 use jwt_core::config::reader::{self, Section};
@@ -27,6 +27,7 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
         warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
     let egress = egress::egress(section, &mut warnings);
+    let policy = hosts::policy(section);
     let credentials = credentials::credentials(section);
     let signer = section.field("signer").section(request_signer);
     Some(SignerProxy {
@@ -35,7 +36,7 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
         parts: Parts {
             interceptor: interceptor?,
             egress: egress?,
-            policy: Policy::default(),
+            policy: policy?,
             credentials: credentials?,
         },
         settings: settings?,
