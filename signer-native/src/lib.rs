@@ -1,5 +1,6 @@
 //! jwtproxy: the signing forward proxy and the command that runs it all.
 
+pub mod admin;
 pub mod command_line;
 pub mod config;
 pub mod interception;

@@ -1,12 +1,15 @@
 //! Everything that a configuration asks for, from start to end.
 
+use crate::admin::{self, Readiness};
 use crate::config::{Config, Listen, SignerProxy};
 use crate::proxy::{Listener, Proxy, UnixSocket};
 use envoy::Envoy;
+use envoy::verifier::SocketAddress;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::SystemTime;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,6 +68,8 @@ pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunErro
 struct RunningSigner {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    readiness: Readiness,
+    admin: Option<JoinHandle<()>>,
 }
 
 impl RunningSigner {
@@ -72,41 +77,74 @@ impl RunningSigner {
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
-        let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
-        let listen = signer.listen;
-        let bound = match &listen {
-            Listen::Tcp(address) => {
-                let address = SocketAddr::new(address.ip, address.port);
-                let listener = TcpListener::bind(address).await;
-                listener.map(|listener| Self::serve(proxy, listener))
+        // A preshared key is there from the start.
+        let readiness = Readiness::new(|| true);
+        let metrics = Arc::clone(&signer.parts.metrics);
+        metrics.key_active(SystemTime::now(), None);
+        let admin = match signer.admin {
+            Some(address) => {
+                let listener = bind(address).await?;
+                Some(tokio::spawn(admin::serve(
+                    listener,
+                    metrics,
+                    readiness.clone(),
+                )))
             }
+            None => None,
+        };
+        let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
+        let (stop, stopped) = oneshot::channel();
+        let task = match signer.listen {
+            Listen::Tcp(address) => serve(proxy, bind(address).await?, stopped),
             Listen::Unix { path, permission } => {
-                let socket = UnixSocket::bind(path, *permission);
-                socket.map(|socket| Self::serve(proxy, socket))
+                let socket = UnixSocket::bind(&path, permission);
+                let socket = socket.map_err(|source| RunError::Listen {
+                    address: Listen::Unix { path, permission },
+                    source,
+                })?;
+                serve(proxy, socket, stopped)
             }
         };
-        bound.map_err(|source| RunError::Listen {
-            address: listen,
-            source,
+        Ok(Self {
+            stop,
+            task,
+            readiness,
+            admin,
         })
     }
 
-    fn serve(proxy: Proxy, listener: impl Listener + 'static) -> Self {
-        info!("signer listening on {}", listener.address());
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            proxy.serve(listener, async { drop(stopped.await) }).await;
-        });
-        Self { stop, task }
-    }
-
     async fn finish(self) {
+        self.readiness.shut_down();
         // The proxy may have ended already.
         let _ = self.stop.send(());
         if let Err(error) = self.task.await {
             error!("the signer has failed: {error}");
         }
+        // Up to here it says how the end goes.
+        if let Some(admin) = self.admin {
+            admin.abort();
+        }
     }
+}
+
+async fn bind(address: SocketAddress) -> Result<TcpListener, RunError> {
+    TcpListener::bind(SocketAddr::new(address.ip, address.port))
+        .await
+        .map_err(|source| RunError::Listen {
+            address: Listen::Tcp(address),
+            source,
+        })
+}
+
+fn serve(
+    proxy: Proxy,
+    listener: impl Listener + 'static,
+    stopped: oneshot::Receiver<()>,
+) -> JoinHandle<()> {
+    info!("signer listening on {}", listener.address());
+    tokio::spawn(async move {
+        proxy.serve(listener, async { drop(stopped.await) }).await;
+    })
 }
 
 async fn start_envoy(

@@ -34,5 +34,9 @@ mod protocols;
 mod refusals;
 /// Single use, however many try at once.
 mod replays;
+/// Running the signer: its admin address, its log, its socket, its end.
+mod signer_operations;
+/// Which requests the signer signs, and how.
+mod signer_policy;
 /// Which servers the signer believes.
 mod upstream_tls;

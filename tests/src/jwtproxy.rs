@@ -135,7 +135,7 @@ impl Jwtproxy {
                 self.signer = Some(address);
             } else if let Some(address) = address_after(&line, "verifier listening on ") {
                 self.verifiers.push(address);
-            } else if line.ends_with("jwtproxy is ready") {
+            } else if line.contains("jwtproxy is ready") {
                 let log = self.log.clone();
                 tokio::spawn(async move {
                     while let Ok(Some(line)) = lines.next_line().await {
@@ -157,7 +157,7 @@ fn push(log: &Mutex<Vec<String>>, line: &str) {
 
 fn address_after(line: &str, words: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(words)?;
-    rest.split([',', ' ']).next()?.parse().ok()
+    rest.split([',', ' ', '"']).next()?.parse().ok()
 }
 
 fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {

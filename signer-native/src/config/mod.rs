@@ -35,6 +35,8 @@ pub struct SignerProxy {
     pub parts: Parts,
     /// How patient it is.
     pub settings: Settings,
+    /// Where it tells operators how it is, if anywhere.
+    pub admin: Option<SocketAddress>,
     /// What is in order but should be known.
     pub warnings: Vec<String>,
 }

@@ -3,13 +3,13 @@
 use super::leaf::{Leaf, LeafError};
 use super::{Authority, AuthorityError};
 use lru::LruCache;
+use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ProducesTickets;
 use rustls_pki_types::ServerName;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -25,17 +25,16 @@ pub struct Interceptor {
     authority: Arc<Authority>,
     tickets: Arc<dyn ProducesTickets>,
     slots: Mutex<LruCache<ServerName<'static>, Slot>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    counters: CacheCounters,
 }
 
 /// How often a certificate was there already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheCounts {
+#[derive(Clone, Debug, Default)]
+pub struct CacheCounters {
     /// Found.
-    pub hits: u64,
+    pub hits: Counter,
     /// Had to be made.
-    pub misses: u64,
+    pub misses: Counter,
 }
 
 impl Interceptor {
@@ -45,8 +44,7 @@ impl Interceptor {
             authority: Arc::new(authority),
             tickets: Ticketer::new().map_err(|_| AuthorityError::KeyType)?,
             slots: Mutex::new(LruCache::new(CAPACITY)),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            counters: CacheCounters::default(),
         })
     }
 
@@ -55,12 +53,9 @@ impl Interceptor {
         self.tls_at(host, OffsetDateTime::now_utc()).await
     }
 
-    /// Since the start.
-    pub fn counts(&self) -> CacheCounts {
-        CacheCounts {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-        }
+    /// They go on counting.
+    pub fn counters(&self) -> &CacheCounters {
+        &self.counters
     }
 
     async fn tls_at(
@@ -81,10 +76,10 @@ impl Interceptor {
                 .get()
                 .is_none_or(|leaf| leaf.is_fresh(&self.authority, now))
         {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            self.counters.hits.inc();
             return Arc::clone(slot);
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
+        self.counters.misses.inc();
         let slot = Slot::default();
         slots.put(host.clone(), Arc::clone(&slot));
         slot
@@ -147,8 +142,8 @@ mod tests {
                 .windows(2)
                 .all(|pair| Arc::ptr_eq(&pair[0], &pair[1]))
         );
-        let counts = interceptor.counts();
-        assert_eq!((counts.hits, counts.misses), (49, 1));
+        let counters = interceptor.counters();
+        assert_eq!((counters.hits.get(), counters.misses.get()), (49, 1));
     }
 
     #[tokio::test]

@@ -6,5 +6,5 @@ mod cache;
 mod leaf;
 
 pub use authority::{Authority, AuthorityError};
-pub use cache::{CacheCounts, Interceptor};
+pub use cache::{CacheCounters, Interceptor};
 pub use leaf::LeafError;

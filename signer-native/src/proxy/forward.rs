@@ -1,6 +1,5 @@
 //! One request: from the client, signed, to its origin server, and the response back.
 
-use super::Settings;
 use super::egress::{Egress, Protocol, Upstreams};
 use super::error::Error;
 use super::hop_by_hop;
@@ -8,6 +7,7 @@ use super::lifetime::Lifetime;
 use super::request_body::RequestBody;
 use super::target::{Scope, Target};
 use super::upgrade::{self, Upgrade};
+use crate::admin::{Metrics, Outcome};
 use crate::policy::{Action, Extras, Policy};
 use crate::signing::RequestSigner;
 use http::header::{
@@ -20,9 +20,8 @@ use hyper::body::{Body, Bytes, Incoming};
 use jwt_core::time::Timestamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What goes back to the client: the upstream's body as it comes, or a text of ours.
 pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
@@ -34,20 +33,22 @@ pub(super) struct Forwarder {
     signer: Arc<RequestSigner>,
     /// What the parent proxy wants to see on requests that it forwards itself.
     parent_credentials: Option<HeaderValue>,
+    metrics: Arc<Metrics>,
 }
 
 impl Forwarder {
     pub(super) fn new(
         signer: Arc<RequestSigner>,
+        upstreams: Upstreams,
         egress: &Egress,
-        settings: &Settings,
-        own: Option<SocketAddr>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let parent = egress.parent.as_ref();
         Self {
-            upstreams: Upstreams::new(egress, settings, own),
+            upstreams,
             signer,
             parent_credentials: parent.and_then(|parent| parent.credentials().cloned()),
+            metrics,
         }
     }
 
@@ -62,7 +63,7 @@ impl Forwarder {
         scope: &Scope,
         policy: &Policy,
         lifetime: &Lifetime,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<(Response<Incoming>, Outcome), Error> {
         let target = Target::of(&request, scope)?;
         let action = policy.action(&target.host, target.port);
         let upgrade = Upgrade::wanted(&mut request);
@@ -72,12 +73,18 @@ impl Forwarder {
             upgrade::ask(request.headers_mut());
         }
         self.add_parent_credentials(&mut request, protocol);
+        let started = Instant::now();
         let response = self
             .upstreams
             .request(request.map(RequestBody::new), protocol)
             .await
             .map_err(|error| Error::from_client(target.authority.clone(), &error))?;
-        pass_back(response, target, upgrade, lifetime)
+        self.metrics.upstream_answered_in(started.elapsed());
+        let outcome = match action {
+            Action::Sign(_) => Outcome::Signed,
+            _ => Outcome::Passed,
+        };
+        Ok((pass_back(response, target, upgrade, lifetime)?, outcome))
     }
 
     /// The request as the origin server gets it.
@@ -110,7 +117,9 @@ impl Forwarder {
     fn sign(&self, headers: &mut HeaderMap, target: &Target, extras: &Extras) -> Result<(), Error> {
         let audience = extras.audience.as_deref().unwrap_or(&target.audience);
         let extra = extra_claims(headers, extras)?;
+        let started = Instant::now();
         let authorization = self.signer.authorization(audience, &extra, now())?;
+        self.metrics.signed_in(started.elapsed());
         headers.insert(AUTHORIZATION, authorization);
         Ok(())
     }

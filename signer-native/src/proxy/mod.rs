@@ -27,12 +27,15 @@ mod upgrade;
 pub use credentials::Credentials;
 pub use egress::{Egress, ParentProxy, ParentProxyError, Trust, TrustError, certificates};
 pub use listener::Listener;
+pub(crate) use listener::next_connection;
 pub use unix_socket::UnixSocket;
 
+use crate::admin::Metrics;
 use crate::interception::Interceptor;
 use crate::policy::Policy;
 use crate::signing::RequestSigner;
 use connection::Speaks;
+use egress::Upstreams;
 use forward::Forwarder;
 use idle::IdleTimeout;
 use lifetime::Lifetime;
@@ -90,6 +93,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Who may use the proxy, if not everyone who reaches it.
     pub credentials: Option<Credentials>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for Parts {
@@ -103,6 +108,7 @@ impl Default for Parts {
             },
             policy: Policy::default(),
             credentials: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -150,8 +156,13 @@ impl Proxy {
         } = self;
         // No request comes back to a unix socket.
         let own = address.parse().ok();
+        if let Some(interceptor) = &parts.interceptor {
+            parts.metrics.show_cache(interceptor.counters());
+        }
+        let upstreams = Upstreams::new(&parts.egress, &settings, own, &parts.metrics);
         Server {
-            forwarder: Forwarder::new(signer, &parts.egress, &settings, own),
+            forwarder: Forwarder::new(signer, upstreams, &parts.egress, Arc::clone(&parts.metrics)),
+            metrics: parts.metrics,
             interceptor: parts.interceptor,
             policy: parts.policy,
             credentials: parts.credentials,
@@ -181,9 +192,10 @@ async fn accept_until(
         };
         let stream = IdleTimeout::new(stream, server.settings.idle_timeout);
         let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
+        let open = server.metrics.client_connection();
         server.lifetime.spawn(async move {
             serving.await;
-            drop(place);
+            drop((place, open));
         });
     }
 }

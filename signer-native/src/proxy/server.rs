@@ -7,6 +7,7 @@ use super::lifetime::Lifetime;
 use super::log::Loggable;
 use super::target::Scope;
 use super::{Settings, tunnel};
+use crate::admin::{Metrics, Outcome};
 use crate::interception::Interceptor;
 use crate::policy::Policy;
 use http::header::{CONNECTION, UPGRADE};
@@ -23,6 +24,7 @@ pub(super) struct Server {
     pub(super) interceptor: Option<Interceptor>,
     pub(super) policy: Policy,
     pub(super) credentials: Option<Credentials>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) settings: Settings,
     pub(super) lifetime: Lifetime,
 }
@@ -38,10 +40,11 @@ impl Server {
         let started = Instant::now();
         let asked = Asked::of(&request);
         let responded = match refused {
-            None => self.respond(request, scope).await,
+            None => Arc::clone(&self).respond(request, scope).await,
             Some(problem) => Err(Error::Malformed(problem)),
         };
-        let mut response = responded.unwrap_or_else(|error| refuse(&error, &asked));
+        let (mut response, outcome) = responded.unwrap_or_else(|error| refuse(&error, &asked));
+        self.metrics.request(outcome);
         if asked.ends_the_connection(response.status()) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -60,7 +63,7 @@ impl Server {
         self: Arc<Self>,
         request: Request<Incoming>,
         scope: &Scope,
-    ) -> Result<Response<ResponseBody>, Error> {
+    ) -> Result<(Response<ResponseBody>, Outcome), Error> {
         let to_proxy = matches!(scope, Scope::Proxy);
         if let (true, Some(credentials)) = (to_proxy, &self.credentials) {
             credentials.check(request.headers())?;
@@ -68,11 +71,11 @@ impl Server {
         if to_proxy && request.method() == Method::CONNECT {
             return tunnel::open(self, request).await;
         }
-        let response = self
+        let (response, outcome) = self
             .forwarder
             .forward(request, scope, &self.policy, &self.lifetime)
             .await?;
-        Ok(response.map(Either::Left))
+        Ok((response.map(Either::Left), outcome))
     }
 }
 
@@ -107,12 +110,14 @@ impl Asked {
     }
 }
 
-fn refuse(error: &Error, asked: &Asked) -> Response<ResponseBody> {
+fn refuse(error: &Error, asked: &Asked) -> (Response<ResponseBody>, Outcome) {
     let target = &asked.target;
-    if error.status().is_server_error() {
+    let outcome = if error.status().is_server_error() {
         warn!(%target, %error, "request failed");
+        Outcome::Failed
     } else {
         info!(%target, %error, "request refused");
-    }
-    error.to_response().map(Either::Right)
+        Outcome::Refused
+    };
+    (error.to_response().map(Either::Right), outcome)
 }

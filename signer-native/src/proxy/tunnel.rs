@@ -6,6 +6,7 @@ use super::forward::ResponseBody;
 use super::prefixed::Prefixed;
 use super::server::Server;
 use super::target::{Origin, Scope, Tunnel};
+use crate::admin::Outcome;
 use crate::policy::Action;
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -50,10 +51,10 @@ impl Opening {
 pub(super) async fn open(
     server: Arc<Server>,
     mut request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Error> {
+) -> Result<(Response<ResponseBody>, Outcome), Error> {
     let origin = Origin::of_connect(&request)?;
     let client = hyper::upgrade::on(&mut request);
-    match server.policy.action(&origin.host, origin.port) {
+    let outcome = match server.policy.action(&origin.host, origin.port) {
         Action::Deny => return Err(Error::Denied(origin.authority)),
         Action::Tunnel => {
             let upstream = server
@@ -62,14 +63,16 @@ pub(super) async fn open(
                 .connect(&origin.authority)
                 .await?;
             server.lifetime.spawn(pass_bytes(client, upstream));
+            Outcome::Tunnelled
         }
         Action::Sign(_) | Action::Pass if server.interceptor.is_some() => {
             let inside = intercept(Arc::clone(&server), client, origin);
             server.lifetime.spawn(inside);
+            Outcome::Intercepted
         }
         Action::Sign(_) | Action::Pass => return Err(Error::NoAuthority),
-    }
-    Ok(Response::new(Either::Right(Full::default())))
+    };
+    Ok((Response::new(Either::Right(Full::default())), outcome))
 }
 
 async fn pass_bytes(client: OnUpgrade, mut upstream: impl AsyncRead + AsyncWrite + Unpin) {

@@ -1,7 +1,8 @@
-//! `listen_addr` and `socket_permission`.
+//! `listen_addr`, `socket_permission` and `admin_addr`.
 
 use super::super::address::{listen_address, on_all_addresses};
 use crate::config::Listen;
+use envoy::verifier::SocketAddress;
 use jwt_core::config::reader::{self, Expected, Section};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -16,6 +17,15 @@ pub(super) fn listen(section: &mut Section<'_>) -> Option<Listen> {
     match (listen?, permission?) {
         (Listen::Unix { path, .. }, permission) => Some(Listen::Unix { path, permission }),
         (tcp, _) => Some(tcp),
+    }
+}
+
+/// `admin_addr`: none by default.
+pub(super) fn admin(section: &mut Section<'_>) -> Option<Option<SocketAddress>> {
+    let field = section.field("admin_addr");
+    match field.is_present() {
+        true => field.required(listen_address).map(Some),
+        false => Some(None),
     }
 }
 

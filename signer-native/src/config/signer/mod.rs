@@ -13,6 +13,7 @@ use crate::proxy::Parts;
 use crate::signing::{RequestSigner, SigningKey};
 use jwt_core::config::reader::{self, Section};
 use jwt_core::issue::Issuer;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest `jti`; far beyond what makes one unique, and no header's worth of bytes.
@@ -27,6 +28,7 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
         warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
     let egress = egress::egress(section, &mut warnings);
+    let admin = listen::admin(section);
     let policy = hosts::policy(section);
     let credentials = credentials::credentials(section);
     let signer = section.field("signer").section(request_signer);
@@ -38,8 +40,10 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
             egress: egress?,
             policy: policy?,
             credentials: credentials?,
+            metrics: Arc::default(),
         },
         settings: settings?,
+        admin: admin?,
         warnings: warnings.0,
     })
 }

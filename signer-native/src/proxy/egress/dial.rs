@@ -2,11 +2,13 @@
 
 use super::parent::ParentProxy;
 use super::wire::Wire;
+use crate::admin::Open;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -37,6 +39,8 @@ pub(super) struct Dialer {
     /// Whether plain HTTP goes through a tunnel of the parent as well.
     tunnels_http: bool,
     own: Option<SocketAddr>,
+    /// How many connections there are.
+    open: Gauge,
 }
 
 impl Dialer {
@@ -44,6 +48,7 @@ impl Dialer {
         parent: Option<Arc<ParentProxy>>,
         connect_timeout: Duration,
         own: Option<SocketAddr>,
+        open: Gauge,
     ) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -54,6 +59,7 @@ impl Dialer {
             parent,
             tunnels_http: false,
             own,
+            open,
         }
     }
 
@@ -69,18 +75,18 @@ impl Dialer {
         let Some(parent) = self.parent.take() else {
             let stream = self.tcp.call(uri).await?;
             self.refuse_loop(&stream)?;
-            return Ok(Wire::new(stream, false));
+            return Ok(Wire::new(stream, false, Open::count(&self.open)));
         };
         if !self.tunnels_http && uri.scheme() != Some(&Scheme::HTTPS) {
             let stream = self.tcp.call(parent.uri().clone()).await?;
-            return Ok(Wire::new(stream, true));
+            return Ok(Wire::new(stream, true, Open::count(&self.open)));
         }
-        let mut tunnel = Tunnel::new(parent.uri().clone(), self.tcp);
+        let mut tunnel = Tunnel::new(parent.uri().clone(), self.tcp.clone());
         if let Some(credentials) = parent.credentials() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
         let stream = tunnel.call(with_port(uri)?).await?;
-        Ok(Wire::new(stream, false))
+        Ok(Wire::new(stream, false, Open::count(&self.open)))
     }
 
     /// A request to the proxy's own address would come back for ever.

@@ -11,6 +11,7 @@ pub use trust::{Trust, TrustError, certificates};
 use super::Settings;
 use super::error::Error;
 use super::request_body::RequestBody;
+use crate::admin::Metrics;
 use dial::{Bounded, Dialer};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -60,8 +61,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Upstreams {
     /// `own` is where the proxy itself listens: nothing is sent there.
-    pub(super) fn new(egress: &Egress, settings: &Settings, own: Option<SocketAddr>) -> Self {
-        let dialer = Dialer::new(egress.parent.clone(), settings.connect_timeout, own);
+    pub(super) fn new(
+        egress: &Egress,
+        settings: &Settings,
+        own: Option<SocketAddr>,
+        metrics: &Metrics,
+    ) -> Self {
+        let open = metrics.upstream_connections().clone();
+        let dialer = Dialer::new(egress.parent.clone(), settings.connect_timeout, own, open);
         let tls = egress.trust.client_config();
         let bounded = |inner| Bounded::new(inner, settings.connect_timeout);
         let https = || {

@@ -1,5 +1,6 @@
 //! A TCP connection to a server or to the parent proxy.
 
+use crate::admin::Open;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -12,11 +13,16 @@ use tokio::net::TcpStream;
 pub(in crate::proxy) struct Wire {
     stream: TokioIo<TcpStream>,
     to_parent: bool,
+    _open: Open,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TokioIo<TcpStream>, to_parent: bool) -> Self {
-        Self { stream, to_parent }
+    pub(super) fn new(stream: TokioIo<TcpStream>, to_parent: bool, open: Open) -> Self {
+        Self {
+            stream,
+            to_parent,
+            _open: open,
+        }
     }
 }
 
