@@ -1,6 +1,7 @@
 //! The client of Envoy's admin interface.
 
 use crate::Error;
+use crate::address::BoundAddress;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
@@ -30,7 +31,7 @@ impl Admin {
     }
 
     /// Each listener's name and address.
-    pub(crate) async fn listeners(&self) -> Result<Vec<(String, SocketAddr)>, Error> {
+    pub(crate) async fn listeners(&self) -> Result<Vec<(String, BoundAddress)>, Error> {
         let answer = self.get_json("/listeners?format=json").await?;
         Ok(list(&answer, "/listener_statuses")
             .filter_map(listener)
@@ -94,12 +95,17 @@ fn list<'a>(answer: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value>
         .flatten()
 }
 
-fn listener(status: &Value) -> Option<(String, SocketAddr)> {
-    let address = status.pointer("/local_address/socket_address")?;
+fn listener(status: &Value) -> Option<(String, BoundAddress)> {
+    let address = status.get("local_address")?;
+    let bound = match address.pointer("/pipe/path") {
+        Some(path) => BoundAddress::Unix(path.as_str()?.into()),
+        None => BoundAddress::Tcp(socket_address(address.get("socket_address")?)?),
+    };
+    Some((status.get("name")?.as_str()?.to_owned(), bound))
+}
+
+fn socket_address(address: &Value) -> Option<SocketAddr> {
     let ip = address.get("address")?.as_str()?.parse().ok()?;
     let port = u16::try_from(address.get("port_value")?.as_u64()?).ok()?;
-    Some((
-        status.get("name")?.as_str()?.to_owned(),
-        SocketAddr::new(ip, port),
-    ))
+    Some(SocketAddr::new(ip, port))
 }

@@ -25,6 +25,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// There is nothing to verify a server's certificate with.
+    #[error(
+        "{url} is to be verified, but the certificates this machine trusts were not found: install \
+         them (ca-certificates), or set SSL_CERT_FILE to a PEM file"
+    )]
+    NoTrustedCertificates {
+        /// The server.
+        url: String,
+    },
     /// Its files cannot be written.
     #[error("Envoy's configuration cannot be written to the temporary folder: {0}")]
     Files(#[source] io::Error),

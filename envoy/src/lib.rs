@@ -1,16 +1,21 @@
 //! How Envoy runs the filter: its bootstrap from the verifiers of a configuration, the process
 //! and its end.
 
+mod address;
 mod admin;
 pub mod bootstrap;
+pub mod certificate;
 mod error;
 mod locate;
 mod log;
 mod process;
+mod reload;
+mod reservation;
+mod url;
 pub mod verifier;
 
 pub use error::Error;
-pub use locate::envoy as locate;
+pub use locate::{ca_bundle, envoy as locate};
 pub use process::{Envoy, Options};
 
 /// The compiled filter, a proxy-wasm module.

@@ -1,8 +1,8 @@
-//! Finding Envoy.
+//! Finding what the machine has: Envoy, and the certificates it trusts.
 
 use crate::Error;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where `make setup` puts Envoy, below the project's folder.
 const PROJECT_ENVOY: &str = ".tools/envoy/envoy";
@@ -19,6 +19,16 @@ pub fn envoy() -> Result<PathBuf, Error> {
         };
     }
     on_path().or_else(in_project).ok_or(Error::NotFound)
+}
+
+/// The file with the certificates this machine trusts: `SSL_CERT_FILE`, else where systems have it.
+pub fn ca_bundle() -> Option<PathBuf> {
+    match env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        // Whoever names one means that one and no other.
+        Some(path) => std::path::absolute(Path::new(&path)).ok(),
+        None => openssl_probe::probe().cert_file,
+    }
+    .filter(|path| path.is_file())
 }
 
 fn on_path() -> Option<PathBuf> {

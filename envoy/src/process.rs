@@ -3,11 +3,13 @@
 use crate::admin::Admin;
 use crate::bootstrap::{self, Files, listener_name};
 use crate::log::{self, Tail};
-use crate::verifier::VerifierProxy;
+use crate::reload::Reloader;
+use crate::reservation::{SocketFiles, reserve};
+use crate::verifier::{BoundAddress, CertificateFiles, VerifierProxy};
 use crate::{Error, FILTER_WASM, locate};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use std::borrow::Cow;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,18 +28,32 @@ const POLL_INTERVAL: Duration = Duration::from_millis(25);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How Envoy is to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Options {
     /// Worker threads; Envoy's default is one for each hardware thread.
     pub workers: Option<u32>,
+    /// The filter's module.
+    pub filter: Cow<'static, [u8]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            filter: FILTER_WASM.into(),
+        }
+    }
 }
 
 /// A running Envoy. Dropped, it is killed.
 pub struct Envoy {
     child: Child,
     admin: Admin,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<BoundAddress>,
     shutdown_timeout: Duration,
+    _reloader: Reloader,
+    /// Envoy leaves its sockets behind.
+    _sockets: SocketFiles,
     /// Envoy's files; they go with it.
     _folder: TempDir,
 }
@@ -46,14 +62,14 @@ impl Envoy {
     /// Starts Envoy with these verifiers and waits until it takes requests.
     pub async fn start(verifiers: &[VerifierProxy], options: &Options) -> Result<Self, Error> {
         let binary = locate::envoy()?;
-        check_addresses(verifiers)?;
+        let sockets = reserve(verifiers)?;
         // Private to this user, and short enough for a socket's name.
         let folder = tempfile::Builder::new()
             .prefix("jwtproxy-")
             .tempdir()
             .map_err(Error::Files)?;
         let socket = folder.path().join("admin.sock");
-        let bootstrap = write_files(folder.path(), &socket, verifiers).map_err(Error::Files)?;
+        let bootstrap = write_files(folder.path(), &socket, verifiers, &options.filter)?;
         info!(
             "starting {} for {} verifier(s)",
             binary.display(),
@@ -77,6 +93,8 @@ impl Envoy {
             admin,
             addresses: Vec::new(),
             shutdown_timeout: shutdown_timeout.unwrap_or_default(),
+            _reloader: Reloader::start(certificates(verifiers), secrets(folder.path())),
+            _sockets: sockets,
             _folder: folder,
         };
         envoy.addresses = envoy.find_addresses(verifiers.len()).await?;
@@ -84,7 +102,7 @@ impl Envoy {
     }
 
     /// Where the verifiers listen, in the order of the configuration.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
     }
 
@@ -125,51 +143,56 @@ impl Envoy {
         }
     }
 
-    async fn find_addresses(&self, count: usize) -> Result<Vec<SocketAddr>, Error> {
+    async fn find_addresses(&self, count: usize) -> Result<Vec<BoundAddress>, Error> {
         let listeners = self.admin.listeners().await?;
         let address_of = |index| {
             let name = listener_name(index);
             let found = listeners.iter().find(|(own, _)| *own == name);
             found
-                .map(|(_, address)| *address)
+                .map(|(_, address)| address.clone())
                 .ok_or_else(|| Error::Admin(format!("there is no listener {name}")))
         };
         (0..count).map(address_of).collect()
     }
 }
 
-/// Envoy shares ports with other processes that permit it, so two that were given the same one
-/// would each get some of the connections. This finds the other first.
-fn check_addresses(verifiers: &[VerifierProxy]) -> Result<(), Error> {
-    let mut held = Vec::new();
-    for (index, verifier) in verifiers.iter().enumerate() {
-        let address = SocketAddr::new(verifier.listen.ip, verifier.listen.port);
-        let listener = TcpListener::bind(address).map_err(|source| Error::Listen {
-            listener: listener_name(index),
-            address: address.to_string(),
-            source,
-        })?;
-        held.push(listener);
-    }
-    Ok(())
+fn secrets(folder: &Path) -> PathBuf {
+    folder.join("secrets")
+}
+
+/// The verifiers' certificates, each with the verifier's index.
+fn certificates(verifiers: &[VerifierProxy]) -> Vec<(usize, CertificateFiles)> {
+    let all = verifiers.iter().enumerate();
+    all.filter_map(|(index, verifier)| Some((index, verifier.certificate.clone()?)))
+        .collect()
 }
 
 fn write_files(
     folder: &Path,
     admin_socket: &Path,
     verifiers: &[VerifierProxy],
-) -> std::io::Result<PathBuf> {
-    let filter_wasm = folder.join("jwtproxy-filter.wasm");
-    fs::write(&filter_wasm, FILTER_WASM)?;
+    filter: &[u8],
+) -> Result<PathBuf, Error> {
+    let (filter_wasm, secrets) = (folder.join("jwtproxy-filter.wasm"), secrets(folder));
+    let ca_bundle = locate::ca_bundle();
     let files = Files {
         filter_wasm: &filter_wasm,
         admin_socket,
+        secrets: &secrets,
+        ca_bundle: ca_bundle.as_deref(),
     };
+    let tree = bootstrap::bootstrap(verifiers, files)?;
     let bootstrap = folder.join("bootstrap.json");
-    fs::write(
-        &bootstrap,
-        format!("{:#}", bootstrap::bootstrap(verifiers, files)),
-    )?;
+    let write = || {
+        fs::write(&filter_wasm, filter)?;
+        fs::create_dir(&secrets)?;
+        for (index, certificate) in certificates(verifiers) {
+            let (path, secret) = bootstrap::secret_file(index, &certificate, &secrets);
+            fs::write(path, secret.to_string())?;
+        }
+        fs::write(&bootstrap, format!("{tree:#}"))
+    };
+    write().map_err(Error::Files)?;
     Ok(bootstrap)
 }
 

@@ -567,6 +567,20 @@ mod tests {
     }
 
     #[test]
+    fn a_later_request_that_finds_the_key_published_leaves_the_earlier_ones_their_answer() {
+        let shared = Rc::default();
+        let (mut one, mut two) = (worker(&shared), worker(&shared));
+        request(&mut one, 1, &token(1), now());
+        request(&mut two, 1, &token(2), now());
+        one.begin_fetches(now());
+        two.begin_fetches(now());
+        found(&mut one, now());
+        assert_accepted(&request(&mut two, 2, &token(3), now()));
+        assert_accepted(&two.collect_from_others(now())[0].1);
+        assert!(!two.has_work());
+    }
+
+    #[test]
     fn a_refusal_is_handed_to_the_other_workers_too() {
         let shared = Rc::default();
         let (mut one, mut two) = (worker(&shared), worker(&shared));

@@ -2,7 +2,6 @@
 
 use crate::algorithm::Algorithm;
 use crate::key::PublicKey;
-use jsonwebtoken::crypto::rust_crypto;
 
 /// Checks a JWS signature (RFC 7515 §5.2).
 pub trait SignatureVerifier {
@@ -29,20 +28,7 @@ impl SignatureVerifier for PureRust {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let algorithm = match algorithm {
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Algorithm::Rs384 => jsonwebtoken::Algorithm::RS384,
-            Algorithm::Rs512 => jsonwebtoken::Algorithm::RS512,
-            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
-            Algorithm::Ps384 => jsonwebtoken::Algorithm::PS384,
-            Algorithm::Ps512 => jsonwebtoken::Algorithm::PS512,
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-        };
-        let factory = rust_crypto::DEFAULT_PROVIDER.verifier_factory;
-        factory(&algorithm, key.decoding_key())
-            .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+        key.permits(algorithm) && key.material().verifies(algorithm, message, signature)
     }
 }
 

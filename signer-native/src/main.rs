@@ -17,6 +17,7 @@ async fn main() -> ExitCode {
     };
     let options = envoy::Options {
         workers: arguments.workers,
+        ..envoy::Options::default()
     };
     match run(config, &options).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,17 +1,17 @@
 //! Everything that a configuration asks for, from start to end.
 
 use crate::admin::{self, Readiness};
-use crate::config::{Config, Listen, SignerProxy};
-use crate::proxy::{Listener, Proxy, UnixSocket};
+use crate::config::{Config, SignerProxy};
+use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
-use envoy::verifier::SocketAddress;
+use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::SystemTime;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub enum RunError {
     #[error("signer_proxy: cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: Listen,
+        address: ListenAddress,
         /// Why.
         source: io::Error,
     },
@@ -95,15 +95,8 @@ impl RunningSigner {
         let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
         let task = match signer.listen {
-            Listen::Tcp(address) => serve(proxy, bind(address).await?, stopped),
-            Listen::Unix { path, permission } => {
-                let socket = UnixSocket::bind(&path, permission);
-                let socket = socket.map_err(|source| RunError::Listen {
-                    address: Listen::Unix { path, permission },
-                    source,
-                })?;
-                serve(proxy, socket, stopped)
-            }
+            ListenAddress::Tcp(address) => serve(proxy, bind(address).await?, stopped),
+            ListenAddress::Unix(socket) => serve(proxy, bind_unix(&socket)?, stopped),
         };
         Ok(Self {
             stop,
@@ -131,9 +124,21 @@ async fn bind(address: SocketAddress) -> Result<TcpListener, RunError> {
     TcpListener::bind(SocketAddr::new(address.ip, address.port))
         .await
         .map_err(|source| RunError::Listen {
-            address: Listen::Tcp(address),
+            address: ListenAddress::Tcp(address),
             source,
         })
+}
+
+fn bind_unix(socket: &UnixSocket) -> Result<UnixListener, RunError> {
+    let listen = || {
+        let listener = socket.bind()?;
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    };
+    listen().map_err(|source| RunError::Listen {
+        address: ListenAddress::Unix(socket.clone()),
+        source,
+    })
 }
 
 fn serve(

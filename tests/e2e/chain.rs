@@ -3,8 +3,8 @@ use jwtproxy_tests::client;
 use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::upstream::Upstream;
+use jwtproxy_tests::verifier::free_address;
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener};
 
 /// The values of a header field that an upstream received.
 fn values<'a>(received: &'a Value, name: &str) -> Vec<&'a str> {
@@ -14,14 +14,6 @@ fn values<'a>(received: &'a Value, name: &str) -> Vec<&'a str> {
         .filter(|(own, _)| *own == name)
         .map(|(_, value)| value)
         .collect()
-}
-
-/// The audience must name the verifier's port before the verifier runs.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 fn public_key_file() -> String {
@@ -41,6 +33,7 @@ const SIGNER: &str = r#"
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_signed_verified_and_answered() {
     let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    // The audience must name the port before the verifier runs.
     let address = free_address();
     let yaml = format!(
         r#"

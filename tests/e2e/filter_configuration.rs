@@ -1,5 +1,5 @@
 use envoy::bootstrap::{Files, bootstrap};
-use envoy::verifier::{HttpUrl, KeyServer, SocketAddress, VerifierProxy};
+use envoy::verifier::{HttpUrl, KeyServer, ListenAddress, SocketAddress, Upstream, VerifierProxy};
 use jwt_core::audience::Audience;
 use jwt_core::config::filter::Cache;
 use jwt_core::config::verifier::{Access, NonceStorage, Rules};
@@ -12,12 +12,13 @@ use std::time::Duration;
 
 fn verifier() -> VerifierProxy {
     VerifierProxy {
-        listen: SocketAddress {
+        listen: ListenAddress::Tcp(SocketAddress {
             ip: Ipv4Addr::LOCALHOST.into(),
             port: 0,
-        },
+        }),
+        certificate: None,
         shutdown_timeout: Duration::ZERO,
-        upstream: HttpUrl::parse("http://127.0.0.1:1/").unwrap(),
+        upstream: Upstream::parse("http://127.0.0.1:1/").unwrap(),
         rules: Rules {
             policy: Policy {
                 audience: Audience::new("x"),
@@ -49,8 +50,10 @@ fn run_envoy(configuration: &Value) -> Output {
     let files = Files {
         filter_wasm: &filter_wasm,
         admin_socket: &admin_socket,
+        secrets: folder.path(),
+        ca_bundle: None,
     };
-    let mut tree = bootstrap(&[verifier()], files);
+    let mut tree = bootstrap(&[verifier()], files).unwrap();
     let pointer = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config\
                    /http_filters/0/typed_config/config/configuration";
     *tree.pointer_mut(pointer).unwrap() = configuration.clone();

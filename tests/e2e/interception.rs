@@ -1,4 +1,4 @@
-use jwtproxy_tests::certificates::TestAuthority;
+use jwtproxy_tests::authority::TestAuthority;
 use jwtproxy_tests::https_upstream::HttpsUpstream;
 use jwtproxy_tests::received::claims;
 use jwtproxy_tests::signer::Signer;

@@ -16,27 +16,47 @@ mod algorithms;
 mod chain;
 /// The command: its configuration, its signals, its end.
 mod command;
+/// The reference documentation: every key, nothing else, and examples that are read.
+mod documentation;
+/// What Envoy refuses or puts right by itself, and what becomes of a filter that fails.
+mod envoy_guards;
+/// The examples in envoy/examples, each loaded and asked.
+mod examples;
 /// The filter's own configuration: refused by Envoy at load, with our words.
 mod filter_configuration;
+/// gRPC: HTTP/2 to the upstream, trailers, refusals as its clients understand them.
+mod grpc;
 /// What the upstream gets of a token.
 mod handover;
 /// Requests that no honest client sends.
 mod hostile_requests;
 /// HTTPS through the signer: its certificates, and who must agree on the host.
 mod interception;
+/// Key servers of the type `jwks`: a set for each issuer.
+mod jwks;
 /// When keys are fetched, and what happens when they cannot be.
 mod key_fetches;
 /// Key servers in every state, and how they are spared.
 mod key_servers;
+/// Where a verifier listens: ports, unix sockets.
+mod listeners;
 /// HTTP in all its versions, and what lives on top of it.
 mod protocols;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
 /// Single use, however many try at once.
 mod replays;
+/// What a restart forgets, and the guard against it.
+mod restart_guard;
 /// Running the signer: its admin address, its log, its socket, its end.
 mod signer_operations;
 /// Which requests the signer signs, and how.
 mod signer_policy;
+/// TLS to clients: versions, protocols, certificates that change.
+mod tls_termination;
 /// Which servers the signer believes.
 mod upstream_tls;
+/// Whom Envoy calls: http, https and unix sockets, with a path before the request's.
+mod upstreams;
+/// WebSockets: verified like any request, then left alone.
+mod websockets;

@@ -1,5 +1,5 @@
 use jwt_core::testing::TestSigner;
-use jwtproxy_tests::certificates::TestAuthority;
+use jwtproxy_tests::authority::TestAuthority;
 use jwtproxy_tests::client::get_through;
 use jwtproxy_tests::https_upstream::HttpsUpstream;
 use jwtproxy_tests::jwtproxy::Jwtproxy;

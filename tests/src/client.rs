@@ -47,6 +47,14 @@ impl Prepared {
         let stream = TcpStream::connect(address)
             .await
             .expect("the peer accepts connections");
+        Self::over(stream, request).await
+    }
+
+    /// Uses a connection that is there.
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Self {
         Self {
             sender: open(stream).await,
             request,
@@ -96,30 +104,26 @@ pub async fn get_through(proxy: SocketAddr, url: &str) -> Answer {
 
 /// The request that [`get`] sends.
 pub fn request(
-    address: SocketAddr,
+    host: impl ToString,
     path: &str,
     authorization: Option<&str>,
 ) -> Request<Full<Bytes>> {
-    let mut request = Request::get(path).header("host", address.to_string());
+    let mut request = Request::get(path).header("host", host.to_string());
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
     request.body(Full::default()).expect("a request")
 }
 
-/// `GET path` at a unix socket.
-pub async fn get_at_socket(socket: &Path, path: &str) -> String {
+/// `GET path` at a unix socket, with this Authorization if any.
+pub async fn get_at_socket(socket: &Path, path: &str, authorization: Option<&str>) -> Answer {
     let stream = UnixStream::connect(socket)
         .await
         .expect("the peer accepts connections");
-    let request = Request::get(path)
-        .header("host", "socket")
-        .body(Full::default());
-    let prepared = Prepared {
-        sender: open(stream).await,
-        request: request.expect("a request"),
-    };
-    prepared.send().await.body
+    Prepared::over(stream, request("socket", path, authorization))
+        .await
+        .send()
+        .await
 }
 
 /// Sends bytes as they are and reads until the peer closes.

@@ -20,7 +20,7 @@ pub struct Jwtproxy {
     log: Arc<Mutex<Vec<String>>>,
     /// Where the signer listens, if there is one.
     pub signer: Option<SocketAddr>,
-    /// Where the verifiers listen, in the order of the configuration.
+    /// Where the verifiers that have a port listen, in the order of the configuration.
     pub verifiers: Vec<SocketAddr>,
     folder: TempDir,
 }
@@ -38,8 +38,19 @@ impl Jwtproxy {
     /// Starts with this configuration and these files beside it (name, content), which the
     /// configuration can name as `$DIR/name`, and waits until it is ready.
     pub async fn start(yaml: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_with(yaml, files, arguments, &[]).await
+    }
+
+    /// The same with these environment variables, whose values may name `$DIR` as well.
+    pub async fn start_with(
+        yaml: &str,
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (folder, config) = write(yaml, files);
         let mut child = command(&config, arguments)
+            .envs(expanded(environment, &folder))
             .spawn()
             .expect("jwtproxy starts");
         let stderr = child.stderr.take().expect("a pipe");
@@ -62,19 +73,22 @@ impl Jwtproxy {
 
     /// Runs to the end.
     pub async fn run(yaml: &str, files: &[(&str, &str)]) -> Finished {
-        let (_folder, config) = write(yaml, files);
-        Self::run_file(&config).await
+        Self::run_with(yaml, files, &[]).await
+    }
+
+    /// The same with these environment variables.
+    pub async fn run_with(
+        yaml: &str,
+        files: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Finished {
+        let (folder, config) = write(yaml, files);
+        finished(command(&config, &[]).envs(expanded(environment, &folder))).await
     }
 
     /// Runs to the end with a configuration file that need not be there.
     pub async fn run_file(config: &Path) -> Finished {
-        let output = timeout(PATIENCE, command(config, &[]).output()).await;
-        let output = output.expect("jwtproxy ends").expect("jwtproxy starts");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Finished {
-            status: output.status,
-            stderr,
-        }
+        finished(&mut command(config, &[])).await
     }
 
     /// Where its files are.
@@ -147,6 +161,22 @@ impl Jwtproxy {
         }
         false
     }
+}
+
+async fn finished(command: &mut Command) -> Finished {
+    let output = timeout(PATIENCE, command.output()).await;
+    let output = output.expect("jwtproxy ends").expect("jwtproxy starts");
+    Finished {
+        status: output.status,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The variables with `$DIR` in their values filled in.
+fn expanded(environment: &[(&str, &str)], folder: &TempDir) -> Vec<(String, String)> {
+    let folder = folder.path().to_string_lossy();
+    let fill = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("$DIR", &folder));
+    environment.iter().map(fill).collect()
 }
 
 fn push(log: &Mutex<Vec<String>>, line: &str) {

@@ -10,11 +10,16 @@
     reason = "what fails here fails the test"
 )]
 
+pub mod authority;
 pub mod certificates;
 pub mod client;
+pub mod curl;
+pub mod front;
+pub mod grpc;
 pub mod https_upstream;
 pub mod jwtproxy;
 pub mod key_server;
+pub mod own_envoy;
 pub mod received;
 pub mod registry;
 pub mod signer;
@@ -22,3 +27,4 @@ pub mod tokens;
 pub mod tools;
 pub mod upstream;
 pub mod verifier;
+pub mod websocket;

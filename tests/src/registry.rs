@@ -52,6 +52,11 @@ impl TestRegistry {
         &self.registry
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its base URL.
     pub fn url(&self) -> String {
         self.server.as_ref().expect("a registry that is up").url()

@@ -1,6 +1,6 @@
 //! The signer as clients use it: `jwtproxy` with a `signer_proxy` and an authority.
 
-use crate::certificates::TestAuthority;
+use crate::authority::TestAuthority;
 use crate::jwtproxy::Jwtproxy;
 use jwt_core::testing::TestSigner;
 use std::net::SocketAddr;

@@ -4,10 +4,12 @@ use crate::client;
 use crate::registry::TestRegistry;
 use crate::tokens::AUDIENCE;
 use crate::upstream::Upstream;
+use envoy::verifier::BoundAddress;
 use envoy::{Envoy, Options};
 use signer_native::config::Config;
+use std::borrow::Cow;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +22,14 @@ pub struct Verifier {
 impl Verifier {
     /// Starts one whose keys are those of `registry`. `extra` is more YAML for `verifier:`.
     pub async fn start(upstream: &Upstream, registry: &TestRegistry, extra: &str) -> Self {
-        Self::start_with_workers(upstream, registry, extra, 1).await
+        Self::start_before(upstream.address(), registry, extra).await
+    }
+
+    /// The same before any service.
+    pub async fn start_before(upstream: SocketAddr, registry: &TestRegistry, extra: &str) -> Self {
+        let key_server = keyregistry(&registry.url());
+        let yaml = yaml(upstream, &format!("{key_server}\n{extra}"));
+        Self::run(&yaml, Options::default()).await
     }
 
     /// The same, with several workers.
@@ -36,17 +45,38 @@ impl Verifier {
 
     /// One whose `key_server:` is in `extra`.
     pub async fn start_with_key_server(upstream: &Upstream, extra: &str, workers: u32) -> Self {
-        let yaml = yaml(upstream, extra);
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("config.yaml");
-        fs::write(&path, &yaml).expect("a file");
-        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         let options = Options {
             workers: Some(workers),
+            ..Options::default()
         };
+        Self::run(&yaml(upstream.address(), extra), options).await
+    }
+
+    /// One with another filter in place of ours.
+    pub async fn start_with_filter(
+        upstream: &Upstream,
+        registry: &TestRegistry,
+        filter: Cow<'static, [u8]>,
+    ) -> Self {
+        let options = Options {
+            filter,
+            ..Options::default()
+        };
+        let yaml = yaml(upstream.address(), &keyregistry(&registry.url()));
+        Self::run(&yaml, options).await
+    }
+
+    async fn run(yaml: &str, mut options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config.yaml");
+        fs::write(&path, yaml).expect("a file");
+        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        options.workers = options.workers.or(Some(1));
         let envoy = Envoy::start(&config.verifiers, &options).await;
         let envoy = envoy.unwrap_or_else(|error| panic!("{error}"));
-        let address = *envoy.addresses().first().expect("one verifier");
+        let Some(BoundAddress::Tcp(address)) = envoy.addresses().first().cloned() else {
+            panic!("no verifier on a port");
+        };
         Self { envoy, address }
     }
 
@@ -76,7 +106,7 @@ impl Verifier {
 
     /// A metric as it is now.
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = client::get_at_socket(self.envoy.admin_socket(), "/stats/prometheus").await;
+        let text = self.ask_admin("/stats/prometheus").await;
         let name = if name.contains('{') {
             name.to_owned()
         } else {
@@ -89,10 +119,16 @@ impl Verifier {
         value.parse().expect("a number")
     }
 
+    /// What the admin interface answers.
+    pub async fn ask_admin(&self, path: &str) -> String {
+        let answer = client::get_at_socket(self.envoy.admin_socket(), path, None).await;
+        answer.body
+    }
+
     /// How many workers have had connections.
     pub async fn workers_used(&self) -> usize {
         let path = "/stats?filter=worker_.*downstream_cx_total";
-        let text = client::get_at_socket(self.envoy.admin_socket(), path).await;
+        let text = self.ask_admin(path).await;
         let counts = text.lines().filter_map(|line| line.rsplit_once(": "));
         // The admin interface's listener has no worker.
         counts
@@ -106,8 +142,14 @@ pub fn keyregistry(url: &str) -> String {
     format!("key_server: {{type: keyregistry, options: {{registry: \"{url}\"}}}}")
 }
 
+/// An address for a server that is told where to listen, and that nobody else has now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
 /// A configuration with one verifier.
-fn yaml(upstream: &Upstream, extra: &str) -> String {
+fn yaml(upstream: SocketAddr, extra: &str) -> String {
     let extra: String = extra
         .lines()
         .map(|line| format!("      {line}\n"))
@@ -118,9 +160,8 @@ jwtproxy:
   verifier_proxies:
   - listen_addr: "127.0.0.1:0"
     verifier:
-      upstream: "http://{}/"
+      upstream: "http://{upstream}/"
       audience: {AUDIENCE}
-{extra}"#,
-        upstream.address()
+{extra}"#
     )
 }

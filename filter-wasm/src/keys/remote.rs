@@ -121,6 +121,19 @@ impl RemoteKeys {
         Some(answer)
     }
 
+    /// An answer that needs no fetch any more: another worker has published it, or a request that
+    /// came later has found it published.
+    fn settled(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
+        match self.cache.get(name, now) {
+            Lookup::Fresh(answer) => Some(answer),
+            _ => self.published(name, now),
+        }
+    }
+
+    fn names_of(&self, id: &FetchId) -> Vec<KeyName> {
+        self.wanted.get(id).cloned().unwrap_or_default()
+    }
+
     fn ask_for(&mut self, name: &KeyName) {
         let Some(fetch) = self.source.fetch_of(name) else {
             return;
@@ -148,7 +161,11 @@ impl RemoteKeys {
             let until = now + fetch.endpoint.timeout + LEASE_SLACK;
             if !self.shared.lease(&fetch.id, now, until) {
                 self.elsewhere.push(fetch);
-            } else if self.all_are_published(&fetch.id, now) {
+            } else if self
+                .names_of(&fetch.id)
+                .iter()
+                .all(|name| self.settled(name, now).is_some())
+            {
                 // Another worker was done just before.
                 self.shared.release(&fetch.id);
                 self.elsewhere.push(fetch);
@@ -159,23 +176,13 @@ impl RemoteKeys {
         begin
     }
 
-    fn all_are_published(&self, id: &FetchId, now: Timestamp) -> bool {
-        let names = self.wanted.get(id).map(Vec::as_slice).unwrap_or_default();
-        names.iter().all(|name| {
-            let answer = self.shared.answer(name, now);
-            let known = self.cache.expires(name);
-            answer.is_some_and(|(_, left)| known.is_none_or(|known| now + left > known))
-        })
-    }
-
     /// The answers to fetches that other workers made. A fetch that ended without one is made
     /// here after all.
     pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(KeyName, KeyAnswer)> {
         let mut answers = Vec::new();
         for fetch in std::mem::take(&mut self.elsewhere) {
-            let names = self.wanted.get(&fetch.id).cloned().unwrap_or_default();
-            let (known, unknown): (Vec<_>, Vec<_>) = (names.into_iter())
-                .map(|name| (self.published(&name, now), name))
+            let (known, unknown): (Vec<_>, Vec<_>) = (self.names_of(&fetch.id).into_iter())
+                .map(|name| (self.settled(&name, now), name))
                 .partition(|(answer, _)| answer.is_some());
             for (answer, name) in known {
                 answers.extend(answer.map(|answer| (name, answer)));

@@ -2,7 +2,7 @@
 //! Istio from `pluginConfig`.
 
 use super::duration;
-use super::reader::{self, Mistakes, Section};
+use super::reader::{self, Expected, Mistakes, Section};
 use super::verifier::{self, Rules};
 use crate::key::{KeyName, PublicKey};
 use serde_json::{Map, Value, json};
@@ -184,7 +184,7 @@ pub fn key_name(section: &mut Section<'_>) -> Option<KeyName> {
 
 impl Keyregistry {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        let endpoint = Endpoint::from_section(section);
+        let endpoint = Endpoint::from_section(section, base_path);
         let cache = section.field("cache").section(cache);
         Some(Self {
             endpoint: endpoint?,
@@ -208,7 +208,7 @@ impl Jwks {
         }
         let issuers = field.sections(|issuer| {
             let name = issuer.field("issuer").required(reader::text);
-            let endpoint = Endpoint::from_section(issuer);
+            let endpoint = Endpoint::from_section(issuer, path_and_query);
             Some((name?, endpoint?))
         });
         Some(Self {
@@ -230,10 +230,13 @@ impl Jwks {
 }
 
 impl Endpoint {
-    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+    fn from_section(
+        section: &mut Section<'_>,
+        path: impl FnOnce(&Value) -> Result<String, Expected>,
+    ) -> Option<Self> {
         let cluster = section.field("cluster").required(reader::text);
         let authority = section.field("authority").required(reader::text);
-        let path = section.field("path").or("/".into(), absolute_path);
+        let path = section.field("path").or("/".into(), path);
         let timeout = section
             .field("timeout")
             .or(Duration::from_secs(5), positive_duration);
@@ -286,19 +289,28 @@ pub fn cache(section: &mut Section<'_>) -> Option<Cache> {
     })
 }
 
-fn positive_duration(value: &Value) -> Result<Duration, String> {
+fn positive_duration(value: &Value) -> Result<Duration, Expected> {
     match reader::duration(value)? {
         Duration::ZERO => Err("a duration above zero".into()),
         duration => Ok(duration),
     }
 }
 
-fn absolute_path(value: &Value) -> Result<String, String> {
+/// What stands before the paths of requests.
+fn base_path(value: &Value) -> Result<String, Expected> {
+    let path = path_and_query(value)
+        .ok()
+        .filter(|path| !path.contains('?'));
+    path.ok_or_else(|| "an absolute path such as / or /base".into())
+}
+
+/// The path of a request.
+fn path_and_query(value: &Value) -> Result<String, Expected> {
     let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     reader::text(value)
         .ok()
-        .filter(|text| text.starts_with('/') && printable(text) && !text.contains(['?', '#']))
-        .ok_or_else(|| "an absolute path such as / or /base".into())
+        .filter(|text| text.starts_with('/') && printable(text) && !text.contains('#'))
+        .ok_or_else(|| "an absolute path such as /keys.json, with its query".into())
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The numbers of a public key, each kind checked by the library that computes with it.
 
 use super::KeyError;
+use crate::algorithm::Algorithm;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
-use jsonwebtoken::DecodingKey;
 use p256::elliptic_curve::sec1::ToEncodedPoint as _;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::spki::Error as SpkiError;
 use rsa::pkcs8::{DecodePublicKey as _, Document, EncodePublicKey as _};
+use rsa::signature::Verifier as _;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{BigUint, RsaPublicKey};
+use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// The kinds of keys there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum KeyType {
 
 /// A public key as its library has it.
 #[derive(Clone)]
-pub(super) enum Material {
+pub(crate) enum Material {
     Rsa(RsaPublicKey),
     P256(p256::PublicKey),
     P384(p384::PublicKey),
@@ -159,22 +161,59 @@ impl Material {
             .map_err(|_| KeyError::Numbers)
     }
 
-    /// The same key for the pure-Rust check.
-    pub(super) fn to_decoding_key(&self) -> Result<DecodingKey, KeyError> {
-        let members = self.members();
-        let member = |name| {
-            let found = members.iter().find(|(own, _)| *own == name);
-            found.map(|(_, value)| value.as_str()).unwrap_or_default()
-        };
+    /// Whether `signature` is that of `message`; the algorithm is one for this kind of key.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Rsa(_) => DecodingKey::from_rsa_components(member("n"), member("e")),
-            Self::P256(_) | Self::P384(_) => {
-                DecodingKey::from_ec_components(member("x"), member("y"))
-            }
-            Self::Ed25519(_) => DecodingKey::from_ed_components(member("x")),
+            Self::Rsa(key) => rsa_verifies(key, algorithm, message, signature),
+            Self::P256(key) => p256::ecdsa::Signature::from_slice(signature).is_ok_and(|own| {
+                p256::ecdsa::VerifyingKey::from(key)
+                    .verify(message, &own)
+                    .is_ok()
+            }),
+            Self::P384(key) => p384::ecdsa::Signature::from_slice(signature).is_ok_and(|own| {
+                p384::ecdsa::VerifyingKey::from(key)
+                    .verify(message, &own)
+                    .is_ok()
+            }),
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|own| key.verify_strict(message, &own).is_ok()),
         }
-        .map_err(|_| KeyError::Numbers)
     }
+}
+
+/// RFC 7518 §3.3 and §3.5.
+fn rsa_verifies(
+    key: &RsaPublicKey,
+    algorithm: Algorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    fn digest<D: Digest>(message: &[u8]) -> Vec<u8> {
+        D::digest(message).to_vec()
+    }
+    let verified = match algorithm {
+        Algorithm::Rs256 => key.verify(
+            Pkcs1v15Sign::new::<Sha256>(),
+            &digest::<Sha256>(message),
+            signature,
+        ),
+        Algorithm::Rs384 => key.verify(
+            Pkcs1v15Sign::new::<Sha384>(),
+            &digest::<Sha384>(message),
+            signature,
+        ),
+        Algorithm::Rs512 => key.verify(
+            Pkcs1v15Sign::new::<Sha512>(),
+            &digest::<Sha512>(message),
+            signature,
+        ),
+        // The salt is as long as the digest, which is the default here.
+        Algorithm::Ps256 => key.verify(Pss::new::<Sha256>(), &digest::<Sha256>(message), signature),
+        Algorithm::Ps384 => key.verify(Pss::new::<Sha384>(), &digest::<Sha384>(message), signature),
+        Algorithm::Ps512 => key.verify(Pss::new::<Sha512>(), &digest::<Sha512>(message), signature),
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => return false,
+    };
+    verified.is_ok()
 }
 
 fn named(name: &'static str, value: &str) -> Member {

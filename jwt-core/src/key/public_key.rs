@@ -6,7 +6,6 @@ use super::material::{KeyType, Material};
 use crate::algorithm::Algorithm;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -19,7 +18,6 @@ pub struct PublicKey {
     algorithm: Option<Algorithm>,
     key_id: Option<String>,
     spki: Vec<u8>,
-    decoding_key: DecodingKey,
 }
 
 impl PublicKey {
@@ -46,13 +44,11 @@ impl PublicKey {
         key_id: Option<String>,
     ) -> Result<Self, KeyError> {
         let spki = material.to_spki()?;
-        let decoding_key = material.to_decoding_key()?;
         Ok(Self {
             material,
             algorithm,
             key_id,
             spki,
-            decoding_key,
         })
     }
 
@@ -104,8 +100,8 @@ impl PublicKey {
         Value::Object(jwk)
     }
 
-    pub(crate) fn decoding_key(&self) -> &DecodingKey {
-        &self.decoding_key
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
     }
 }
 

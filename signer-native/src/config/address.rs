@@ -1,16 +1,44 @@
 //! `listen_addr`: where a proxy listens.
 
-use envoy::verifier::SocketAddress;
-use jwt_core::config::reader::Expected;
+use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
+use jwt_core::config::reader::{self, Expected, Section};
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
+
+/// The keys `listen_addr` and `socket_permission`.
+pub(super) fn listen(section: &mut Section<'_>, default_port: u16) -> Option<ListenAddress> {
+    let mode = section
+        .field("socket_permission")
+        .or(0o755, socket_permission);
+    let field = section.field("listen_addr");
+    let default = ListenAddress::Tcp(on_all_addresses(default_port));
+    // A wrong mode is named already; the address may be wrong as well.
+    let address = field.or(default, |value| any_address(value, mode.unwrap_or(0o755)));
+    mode.and(address)
+}
+
+/// Reads what [`listen_address`] reads, or `unix:` and a path.
+fn any_address(value: &Value, mode: u32) -> Result<ListenAddress, Expected> {
+    match value.as_str().and_then(|text| text.strip_prefix("unix:")) {
+        Some(path) => UnixSocket::new(&*shellexpand::tilde(path), mode)
+            .map(ListenAddress::Unix)
+            .map_err(|error| error.to_string()),
+        None => listen_address(value).map(ListenAddress::Tcp),
+    }
+}
+
+/// Permission bits. Without any, nobody could connect.
+fn socket_permission(value: &Value) -> Result<u32, Expected> {
+    let bits = reader::integer(1..=0o777)(value);
+    bits.map_err(|_| "the permissions of a socket, such as 0755".into())
+}
 
 /// Reads `host:port` or `:port`.
 pub(super) fn listen_address(value: &Value) -> Result<SocketAddress, Expected> {
     const EXPECTED: &str = "an address such as \":8080\" or \"127.0.0.1:8080\"";
     let text = value.as_str().ok_or(EXPECTED)?;
     if text.starts_with("unix:") {
-        return Err("a TCP address; unix: is not supported yet by this version of jwtproxy".into());
+        return Err("a TCP address, not that of a unix socket".into());
     }
     let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
     let port: u16 = port.parse().map_err(|_| EXPECTED)?;
@@ -48,6 +76,22 @@ mod tests {
         assert_eq!(read("[::1]:0").to_string(), "[::1]:0");
         assert!(read("localhost:80").ip.is_loopback());
         assert!(read(":8080").ip.is_unspecified());
+    }
+
+    #[test]
+    fn sockets_have_a_path_and_a_mode() {
+        let read = |tree: Value| reader::read("", &tree, |section| listen(section, 8081));
+        let address = read(json!({"listen_addr": "unix:/run/x", "socket_permission": 0o600}));
+        let expected = UnixSocket::new("/run/x", 0o600).unwrap();
+        assert_eq!(address.unwrap(), ListenAddress::Unix(expected));
+        for tree in [
+            json!({"listen_addr": "unix:"}),
+            json!({"listen_addr": "unix:/run/x", "socket_permission": 0}),
+            json!({"listen_addr": "unix:/run/x", "socket_permission": 0o1755}),
+            json!({"listen_addr": "unix:/run/x", "socket_permission": "rwx"}),
+        ] {
+            assert!(read(tree.clone()).is_err(), "{tree}");
+        }
     }
 
     #[test]

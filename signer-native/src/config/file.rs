@@ -3,8 +3,9 @@
 use super::ConfigError;
 use jwt_core::config::reader::Expected;
 use serde_json::Value;
+use std::convert::Infallible;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The tree of a YAML file.
 pub(super) fn read_yaml(path: &Path) -> Result<Value, ConfigError> {
@@ -29,16 +30,25 @@ pub(super) fn read_named<T, E: std::fmt::Display>(
     value: &Value,
     parse: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Result<T, Expected> {
-    let content = read(value)?;
-    parse(&content).map_err(|error| format!("a usable file ({error})"))
+    read_with_path(value, parse).map(|(_, parsed)| parsed)
 }
 
-/// The bytes of a file that the configuration names.
-pub(super) fn read(value: &Value) -> Result<Vec<u8>, Expected> {
+/// The same for a file that is to be read again later.
+pub(super) fn read_with_path<T, E: std::fmt::Display>(
+    value: &Value,
+    parse: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<(PathBuf, T), Expected> {
     let path = value
         .as_str()
         .filter(|path| !path.is_empty())
         .ok_or("the path of a file")?;
-    let path = shellexpand::tilde(path);
-    fs::read(&*path).map_err(|error| format!("a file that can be read ({error})"))
+    let path = PathBuf::from(&*shellexpand::tilde(path));
+    let content = fs::read(&path).map_err(|error| format!("a file that can be read ({error})"))?;
+    let parsed = parse(&content).map_err(|error| format!("a usable file ({error})"))?;
+    Ok((path, parsed))
+}
+
+/// The bytes of a file that the configuration names.
+pub(super) fn read(value: &Value) -> Result<Vec<u8>, Expected> {
+    read_named(value, |content| Ok::<_, Infallible>(content.to_vec()))
 }

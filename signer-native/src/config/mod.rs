@@ -10,7 +10,7 @@ mod verifier;
 
 use crate::proxy::{Parts, Settings};
 use crate::signing::RequestSigner;
-use envoy::verifier::{SocketAddress, VerifierProxy};
+use envoy::verifier::{ListenAddress, SocketAddress, VerifierProxy};
 use jwt_core::config::reader::{self, Mistakes, Section};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -28,7 +28,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct SignerProxy {
     /// Where it listens.
-    pub listen: Listen,
+    pub listen: ListenAddress,
     /// What it signs with.
     pub signer: RequestSigner,
     /// What it does beyond signing plain HTTP.
@@ -39,29 +39,6 @@ pub struct SignerProxy {
     pub admin: Option<SocketAddress>,
     /// What is in order but should be known.
     pub warnings: Vec<String>,
-}
-
-/// Where the signer listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// On a TCP port.
-    Tcp(SocketAddress),
-    /// On a unix socket.
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// The mode of its file.
-        permission: u32,
-    },
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(formatter),
-            Self::Unix { path, .. } => write!(formatter, "unix:{}", path.display()),
-        }
-    }
 }
 
 /// Why there is no configuration.

@@ -1,8 +1,9 @@
 //! `jwtproxy.verifier_proxies[]`.
 
-use super::address::{listen_address, on_all_addresses};
-use super::file::read_named;
-use envoy::verifier::{HttpUrl, KeyServer, VerifierProxy};
+use super::address::listen;
+use super::file::{read_named, read_with_path};
+use envoy::certificate::{certificate_key, check_pair, private_key};
+use envoy::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, UrlError, VerifierProxy};
 use jwt_core::config::filter::{PresharedKey, cache, key_name};
 use jwt_core::config::reader::{self, Expected, Section};
 use jwt_core::config::verifier;
@@ -11,24 +12,18 @@ use serde_json::Value;
 use std::time::Duration;
 
 pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy> {
-    let listen = section
-        .field("listen_addr")
-        .or(on_all_addresses(8081), listen_address);
+    let listen = listen(section, 8081);
+    let certificate = certificate(section);
     let shutdown_timeout = section
         .field("shutdown_timeout")
         .or(Duration::from_secs(60), reader::duration);
-    section
-        .field("socket_permission")
-        .or(0o755, reader::integer(0..=0o7777));
-    for not_yet in ["key_file", "crt_file"] {
-        section.field(not_yet).not_supported_yet();
-    }
     section.field("verifier").section(|section| {
-        let upstream = section.field("upstream").required(http_url);
+        let upstream = section.field("upstream").required(upstream);
         let rules = verifier::rules(section);
         let key_server = section.field("key_server").section(key_server);
         Some(VerifierProxy {
             listen: listen?,
+            certificate: certificate?,
             shutdown_timeout: shutdown_timeout?,
             upstream: upstream?,
             rules: rules?,
@@ -37,12 +32,34 @@ pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy>
     })
 }
 
+/// The keys `key_file` and `crt_file`: both, or TLS is not terminated here.
+fn certificate(section: &mut Section<'_>) -> Option<Option<CertificateFiles>> {
+    let (key, certificate) = (section.field("key_file"), section.field("crt_file"));
+    match (key.is_present(), certificate.is_present()) {
+        (false, false) => return Some(None),
+        (true, false) => certificate.mistake("missing: \"key_file\" is of no use without it"),
+        (false, true) => key.mistake("missing: \"crt_file\" is of no use without it"),
+        (true, true) => {}
+    }
+    let key = key.optional(|path| read_with_path(path, private_key));
+    let certificate = certificate.optional(|path| read_with_path(path, certificate_key));
+    let ((key_file, key), (certificate_file, certificate)) = (key?, certificate?);
+    if let Err(error) = check_pair(&certificate, &key) {
+        section.mistake(format!("\"key_file\" and \"crt_file\": {error}"));
+        return None;
+    }
+    let files = CertificateFiles::new(&certificate_file, &key_file);
+    let files = files.map_err(|error| section.mistake(format!("\"key_file\": {error}")));
+    files.ok().map(Some)
+}
+
 fn key_server(section: &mut Section<'_>) -> Option<KeyServer> {
-    let types = reader::one_of(&["keyregistry", "preshared"]);
+    let types = reader::one_of(&["keyregistry", "preshared", "jwks"]);
     let kind = section.field("type").required(types);
     let options = section.field("options");
     match kind? {
         "keyregistry" => options.section(keyregistry),
+        "jwks" => options.section(jwks),
         _ => options.section(preshared).map(KeyServer::Preshared),
     }
 }
@@ -52,6 +69,23 @@ fn keyregistry(section: &mut Section<'_>) -> Option<KeyServer> {
     let cache = section.field("cache").section(cache);
     Some(KeyServer::Keyregistry {
         url: url?,
+        cache: cache?,
+    })
+}
+
+fn jwks(section: &mut Section<'_>) -> Option<KeyServer> {
+    let field = section.field("issuers");
+    if !field.is_present() {
+        field.mistake("missing: this key is required");
+    }
+    let issuers = field.sections(|section| {
+        let issuer = section.field("issuer").required(reader::text);
+        let url = section.field("url").required(resource_url);
+        Some((issuer?, url?))
+    });
+    let cache = section.field("cache").section(cache);
+    Some(KeyServer::Jwks {
+        issuers: issuers?,
         cache: cache?,
     })
 }
@@ -75,6 +109,40 @@ fn public_key(content: &[u8]) -> Result<(PublicKey, String), String> {
     Ok((key, pem.to_owned()))
 }
 
+fn upstream(value: &Value) -> Result<Upstream, Expected> {
+    let upstream = Upstream::parse(value.as_str().unwrap_or_default());
+    let upstream = upstream.map_err(|error| match error {
+        UrlError::Invalid => format!("{error} or unix:/path"),
+        _ => error.to_string(),
+    })?;
+    if let Upstream::Http(url) = &upstream {
+        check_verifiable(url)?;
+    }
+    Ok(upstream)
+}
+
 fn http_url(value: &Value) -> Result<HttpUrl, Expected> {
-    HttpUrl::parse(value.as_str().unwrap_or_default()).map_err(|error| error.to_string())
+    callable(HttpUrl::parse(value.as_str().unwrap_or_default()))
+}
+
+fn resource_url(value: &Value) -> Result<HttpUrl, Expected> {
+    callable(HttpUrl::parse_resource(value.as_str().unwrap_or_default()))
+}
+
+fn callable(url: Result<HttpUrl, UrlError>) -> Result<HttpUrl, Expected> {
+    let url = url.map_err(|error| error.to_string())?;
+    check_verifiable(&url)?;
+    Ok(url)
+}
+
+/// An https server's certificate is always verified, which takes roots.
+fn check_verifiable(url: &HttpUrl) -> Result<(), Expected> {
+    if url.is_secure() && envoy::ca_bundle().is_none() {
+        return Err(
+            "a server that can be verified, but the certificates this machine trusts \
+                    were not found: install them (ca-certificates), or set SSL_CERT_FILE"
+                .into(),
+        );
+    }
+    Ok(())
 }

@@ -21,14 +21,12 @@ mod request_body;
 mod server;
 mod target;
 mod tunnel;
-mod unix_socket;
 mod upgrade;
 
 pub use credentials::Credentials;
 pub use egress::{Egress, ParentProxy, ParentProxyError, Trust, TrustError, certificates};
 pub use listener::Listener;
 pub(crate) use listener::next_connection;
-pub use unix_socket::UnixSocket;
 
 use crate::admin::Metrics;
 use crate::interception::Interceptor;

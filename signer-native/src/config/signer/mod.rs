@@ -1,14 +1,14 @@
 //! `jwtproxy.signer_proxy`.
 
+mod admin;
 mod credentials;
 mod egress;
 mod hosts;
 mod interception;
 mod limits;
-mod listen;
 
-use super::SignerProxy;
 use super::file::read_named;
+use super::{SignerProxy, address};
 use crate::proxy::Parts;
 use crate::signing::{RequestSigner, SigningKey};
 use jwt_core::config::reader::{self, Section};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const MAX_NONCE_LENGTH: u32 = 1024;
 
 pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
-    let listen = listen::listen(section);
+    let listen = address::listen(section, 8080);
     let settings = limits::settings(section);
     let mut warnings = Warnings::default();
     let interceptor = interception::interceptor(section);
@@ -28,7 +28,7 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
         warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
     let egress = egress::egress(section, &mut warnings);
-    let admin = listen::admin(section);
+    let admin = admin::admin(section);
     let policy = hosts::policy(section);
     let credentials = credentials::credentials(section);
     let signer = section.field("signer").section(request_signer);

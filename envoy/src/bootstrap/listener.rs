@@ -1,0 +1,172 @@
+//! Listeners: what comes in, and what it has to pass before it goes on.
+
+use super::cluster::BUFFER_LIMIT;
+use super::{Files, filter_config, grpc_cluster, listener_name, tls, upstream_cluster};
+use crate::verifier::{ListenAddress, VerifierProxy};
+use jwt_core::config::filter::FilterConfig;
+use serde_json::{Value, json};
+use std::net::Ipv6Addr;
+use std::path::Path;
+
+/// How long a client may take for its part of the TLS handshake.
+const HANDSHAKE_TIMEOUT: &str = "10s";
+
+/// How long nothing may come or go in a request: a body that stops, an answer that does not begin.
+const IDLE_TIMEOUT: &str = "300s";
+
+/// The same for streams whose nature is to be silent for long: WebSockets and gRPC.
+const LONG_IDLE_TIMEOUT: &str = "3600s";
+
+/// The body of what Envoy itself refuses, in the words of the filter.
+const NO_FORWARD_PROXY: &str =
+    "jwtproxy: unable to verify request: this is no forward proxy; the target must be a path\n";
+
+pub(super) fn listener(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Value {
+    let certificate = verifier.certificate.as_ref();
+    json!({
+        "name": listener_name(index),
+        "address": address(&verifier.listen),
+        "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
+        "filter_chains": [{
+            "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": http_connection_manager(index, verifier, files),
+            }],
+            "transport_socket": certificate.map(|_| tls::downstream(index, files.secrets)),
+            "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
+        }],
+    })
+}
+
+fn address(listen: &ListenAddress) -> Value {
+    match listen {
+        ListenAddress::Tcp(address) => json!({"socket_address": {
+            "address": address.ip.to_string(),
+            "port_value": address.port,
+            // As elsewhere, [::] is every address, IPv4 included.
+            "ipv4_compat": address.ip == Ipv6Addr::UNSPECIFIED,
+        }}),
+        ListenAddress::Unix(socket) => json!({"pipe": {
+            "path": socket.path(),
+            "mode": socket.mode(),
+        }}),
+    }
+}
+
+fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": format!("verifier_{index}"),
+        // What the path means must be the same for us and for the upstream.
+        "normalize_path": true,
+        "merge_slashes": true,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        // The peer's address counts, not what it says of itself.
+        "use_remote_address": true,
+        // The upstream's responses pass as they are.
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": false,
+        // A client that sends slowly, or much before it is verified, costs little.
+        "request_headers_timeout": "10s",
+        "stream_idle_timeout": IDLE_TIMEOUT,
+        "max_request_headers_kb": 60,
+        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": "3600s"},
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        // Only a forward proxy's clients write whole URLs as their target.
+        "http_protocol_options": {"allow_absolute_url": false},
+        "local_reply_config": {"mappers": [target_refusal()]},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_filters": [
+            {
+                "name": "jwtproxy",
+                "typed_config": wasm_filter(&filter_config(index, verifier), files.filter_wasm),
+            },
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": true,
+                },
+            },
+        ],
+        "route_config": {"virtual_hosts": [{
+            "name": "all",
+            "domains": ["*"],
+            // What Envoy tells itself.
+            "request_headers_to_remove": ["x-envoy-external-address", "x-envoy-internal"],
+            "routes": routes(index, verifier.upstream.path()),
+        }]},
+    })
+}
+
+/// Envoy's own 404 is what a target gets that is no path. It comes before any filter, and nothing
+/// else makes one, since every path has a route.
+fn target_refusal() -> Value {
+    json!({
+        "filter": {"status_code_filter": {"comparison": {
+            "op": "EQ",
+            "value": {"default_value": 404, "runtime_key": "jwtproxy.none"},
+        }}},
+        "status_code": 403,
+        "body": {"inline_string": NO_FORWARD_PROXY},
+        "body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
+    })
+}
+
+fn routes(index: usize, prefix: &str) -> Value {
+    let route = |cluster: String, idle_timeout| {
+        json!({
+            "cluster": cluster,
+            "prefix_rewrite": with_slash(prefix),
+            // How long an answer may take is the client's and the upstream's affair.
+            "timeout": "0s",
+            "idle_timeout": idle_timeout,
+        })
+    };
+    json!([
+        {
+            "match": {"prefix": "/", "grpc": {}},
+            "route": route(grpc_cluster(index), LONG_IDLE_TIMEOUT),
+        },
+        {
+            "match": {"prefix": "/", "headers": [{
+                "name": "upgrade",
+                "string_match": {"exact": "websocket", "ignore_case": true},
+            }]},
+            "route": route(upstream_cluster(index), LONG_IDLE_TIMEOUT),
+        },
+        {
+            "match": {"prefix": "/"},
+            "route": route(upstream_cluster(index), IDLE_TIMEOUT),
+        },
+    ])
+}
+
+fn wasm_filter(config: &FilterConfig, module: &Path) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "jwtproxy",
+            "root_id": "jwtproxy",
+            // Never open: a VM that has crashed refuses requests and is started anew.
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": "jwtproxy",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": module}},
+            },
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": config.to_json().to_string(),
+            },
+        },
+    })
+}
+
+fn with_slash(path: &str) -> String {
+    format!("{}/", path.trim_end_matches('/'))
+}

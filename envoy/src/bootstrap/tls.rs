@@ -1,0 +1,75 @@
+//! TLS on both sides: the certificate that a verifier shows, and those that it is shown.
+
+use crate::verifier::{CertificateFiles, HttpUrl};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The transport socket of a listener that terminates TLS.
+pub(super) fn downstream(index: usize, secrets: &Path) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificate_sds_secret_configs": [{
+                    "name": secret_name(index),
+                    "sds_config": {
+                        "resource_api_version": "V3",
+                        "path_config_source": {"path": secret_path(index, secrets)},
+                    },
+                }],
+            },
+        },
+    })
+}
+
+/// Where the secret of a listener is described.
+pub(super) fn secret_path(index: usize, secrets: &Path) -> PathBuf {
+    secrets.join(format!("{}.json", secret_name(index)))
+}
+
+/// The description: it names the user's own files, so that there is no second copy of a key.
+pub(super) fn secret(index: usize, certificate: &CertificateFiles, secrets: &Path) -> Value {
+    json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": secret_name(index),
+        "tls_certificate": {
+            "certificate_chain": {"filename": certificate.certificate()},
+            "private_key": {"filename": certificate.key()},
+            "watched_directory": {"path": secrets},
+        },
+    }]})
+}
+
+fn secret_name(index: usize) -> String {
+    format!("certificate_{index}")
+}
+
+/// The transport socket of a cluster whose server must show a certificate for its name.
+pub(super) fn upstream(url: &HttpUrl, alpn: &str, ca_bundle: &Path) -> Value {
+    let ip = url.host().parse::<IpAddr>().ok();
+    let (san_type, san) = match ip {
+        Some(ip) => ("IP_ADDRESS", ip.to_string()),
+        None => ("DNS", url.host().to_ascii_lowercase()),
+    };
+    let context = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        // RFC 6066, section 3: addresses are not permitted in "HostName".
+        "sni": ip.is_none().then_some(&san),
+        "common_tls_context": {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": [alpn],
+            "validation_context": {
+                "trusted_ca": {"filename": ca_bundle},
+                "match_typed_subject_alt_names": [{
+                    "san_type": san_type,
+                    "matcher": {"exact": san},
+                }],
+            },
+        },
+    });
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": context})
+}

@@ -1,0 +1,112 @@
+//! Certificates that change while Envoy runs.
+//!
+//! Envoy notices only files that are moved into place. People also copy over the old ones, or
+//! write key and certificate one after the other; so the files are looked at here, and Envoy is
+//! told once both have come to rest and belong together.
+
+use crate::bootstrap::listener_name;
+use crate::verifier::CertificateFiles;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+/// How often the files are looked at, and how long they must have been left alone.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Watches the certificates of some verifiers until it is dropped.
+pub(crate) struct Reloader(JoinHandle<()>);
+
+impl Reloader {
+    /// Watches these, each with its verifier's index. Envoy watches the folder `secrets`.
+    pub(crate) fn start(certificates: Vec<(usize, CertificateFiles)>, secrets: PathBuf) -> Self {
+        Self(tokio::spawn(async move {
+            if certificates.is_empty() {
+                return;
+            }
+            let mut watched: Vec<_> = certificates.into_iter().map(Watched::new).collect();
+            loop {
+                sleep(INTERVAL).await;
+                for certificate in watched.iter_mut().filter_map(Watched::changed) {
+                    certificate.reload(&secrets);
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Watched {
+    index: usize,
+    files: CertificateFiles,
+    /// What Envoy was told of last.
+    known: Stamp,
+    /// What was there at the last look.
+    seen: Stamp,
+}
+
+/// Tells one state of two files from another.
+type Stamp = [Option<(u64, u64, u64, i64, i64)>; 2];
+
+impl Watched {
+    fn new((index, files): (usize, CertificateFiles)) -> Self {
+        let stamp = stamp(&files);
+        Self {
+            index,
+            files,
+            known: stamp,
+            seen: stamp,
+        }
+    }
+
+    /// Itself, if the files have changed and come to rest.
+    fn changed(&mut self) -> Option<&Self> {
+        let before = std::mem::replace(&mut self.seen, stamp(&self.files));
+        if self.seen == self.known || self.seen != before {
+            return None;
+        }
+        self.known = self.seen;
+        Some(self)
+    }
+
+    fn reload(&self, secrets: &Path) {
+        let who = listener_name(self.index);
+        if let Err(error) = self.files.check() {
+            warn!("{who}: the certificate has changed, but the old one stays in use: {error}");
+            return;
+        }
+        match notify(secrets) {
+            Ok(()) => info!("{who}: the certificate has changed; new connections get the new one"),
+            Err(error) => warn!("{who}: the certificate has changed, but not for Envoy: {error}"),
+        }
+    }
+}
+
+fn stamp(files: &CertificateFiles) -> Stamp {
+    [files.certificate(), files.key()].map(|path| {
+        let found = fs::metadata(path).ok()?;
+        Some((
+            found.dev(),
+            found.ino(),
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec(),
+        ))
+    })
+}
+
+/// Moves a file into the folder that Envoy watches.
+fn notify(secrets: &Path) -> io::Result<()> {
+    let new = secrets.join("changed.new");
+    fs::write(&new, "")?;
+    fs::rename(new, secrets.join("changed"))
+}
