@@ -4,7 +4,11 @@ use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
+
+/// The claims that a signer fills itself (RFC 7519 §4.1).
+pub const RESERVED_CLAIMS: [&str; 6] = ["iss", "aud", "iat", "nbf", "exp", "jti"];
 
 /// How a signer fills the claims of its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +28,15 @@ pub struct Issuer {
 impl Issuer {
     /// The JWS signing input, `base64url(header).base64url(claims)` (RFC 7515 §5.1).
     ///
-    /// `audience` is the `aud`, `nonce` the `jti`, which must never be used twice.
-    pub fn signing_input(&self, audience: &str, nonce: &str, now: Timestamp) -> String {
+    /// `audience` is the `aud`, `nonce` the `jti`, which must never be used twice. `extra` are
+    /// claims beyond the six; those of [`RESERVED_CLAIMS`] must not be among them.
+    pub fn signing_input(
+        &self,
+        audience: &str,
+        extra: &Map<String, Value>,
+        nonce: &str,
+        now: Timestamp,
+    ) -> String {
         let header = Header {
             alg: self.algorithm,
             kid: &self.key_id,
@@ -38,6 +49,7 @@ impl Issuer {
             nbf: (now - self.max_skew).seconds(),
             exp: (now + self.expiration_time).seconds(),
             jti: nonce,
+            extra,
         };
         let mut input = String::with_capacity(512);
         append_segment(&mut input, &header);
@@ -78,6 +90,8 @@ struct Claims<'a> {
     nbf: i64,
     exp: i64,
     jti: &'a str,
+    #[serde(flatten)]
+    extra: &'a Map<String, Value>,
 }
 
 fn append_segment(input: &mut String, part: &impl Serialize) {
@@ -89,7 +103,7 @@ fn append_segment(input: &mut String, part: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -112,7 +126,7 @@ mod tests {
             max_skew: Duration::from_secs(60),
         };
         let now = Timestamp::from_seconds(1_700_000_000).unwrap();
-        let input = issuer.signing_input("https://api.example.com", "n0nce", now);
+        let input = issuer.signing_input("https://api.example.com", &Map::new(), "n0nce", now);
         assert_eq!(
             segments(&input),
             [
@@ -125,6 +139,23 @@ mod tests {
             compact(input.clone(), &[0xff, 0xfe]),
             format!("{input}.__4")
         );
+    }
+
+    #[test]
+    fn extra_claims_stand_beside_the_six() {
+        let issuer = Issuer {
+            algorithm: "RS256",
+            key_id: "k1".into(),
+            issuer: "my-service".into(),
+            expiration_time: Duration::from_secs(300),
+            max_skew: Duration::from_secs(60),
+        };
+        let extra = Map::from_iter([("tenant".into(), json!({"id": 7}))]);
+        let now = Timestamp::from_seconds(1_700_000_000).unwrap();
+        let input = issuer.signing_input("aud", &extra, "n0nce", now);
+        let claims = &segments(&input)[1];
+        assert_eq!(claims["tenant"], json!({"id": 7}));
+        assert_eq!(claims.as_object().unwrap().len(), RESERVED_CLAIMS.len() + 1);
     }
 
     #[test]

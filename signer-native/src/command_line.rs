@@ -15,9 +15,21 @@ pub struct Arguments {
     /// How much to log
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
+    /// How the log is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
     /// Worker threads of Envoy, for the verifiers; by default one for each hardware thread
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
 }
 
 /// The levels of the original.
@@ -53,7 +65,7 @@ impl Arguments {
 
 /// The Go flags have one dash, and compose files and unit files do as well.
 fn with_two_dashes(argument: OsString) -> OsString {
-    const LONG: [&str; 3] = ["config", "log-level", "workers"];
+    const LONG: [&str; 4] = ["config", "log-level", "log-format", "workers"];
     let text = argument.to_str().unwrap_or_default();
     let name = text
         .strip_prefix('-')
@@ -97,6 +109,7 @@ mod tests {
             [].as_slice(),
             &["-config"],
             &["-config", "c.yaml", "-log-level", "loud"],
+            &["-config", "c.yaml", "-log-format", "xml"],
             &["-config", "c.yaml", "-workers", "0"],
             &["-config", "$JWTPROXY_NO_SUCH_VARIABLE/c.yaml"],
             &["c.yaml"],

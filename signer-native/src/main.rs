@@ -1,6 +1,6 @@
 //! The command `jwtproxy`.
 
-use signer_native::command_line::Arguments;
+use signer_native::command_line::{Arguments, LogFormat};
 use signer_native::config::Config;
 use signer_native::run::run;
 use std::process::ExitCode;
@@ -10,12 +10,7 @@ use tracing::level_filters::LevelFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::read();
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(arguments.log_level))
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    start_log(&arguments);
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => return failed(&error),
@@ -27,6 +22,20 @@ async fn main() -> ExitCode {
     match run(config, &options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+fn start_log(arguments: &Arguments) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(arguments.log_level))
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => {
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            log.with_ansi(ansi).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 

@@ -1,18 +1,20 @@
 //! Everything that a configuration asks for, from start to end.
 
+use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
-use crate::keys::{KeyKeeper, StoreError};
-use crate::proxy::Proxy;
+use crate::keys::{KeyKeeper, KeyStatus, StoreError};
+use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
-use envoy::verifier::SocketAddress;
+use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -29,7 +31,7 @@ pub enum RunError {
     #[error("signer_proxy: cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: SocketAddress,
+        address: ListenAddress,
         /// Why.
         source: io::Error,
     },
@@ -71,32 +73,51 @@ struct RunningSigner {
     keys: Option<KeyKeeper>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    readiness: Readiness,
+    admin: Option<JoinHandle<()>>,
 }
 
 impl RunningSigner {
     async fn start(signer: SignerProxy) -> Result<Self, RunError> {
-        let address = SocketAddr::new(signer.listen.ip, signer.listen.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| RunError::Listen {
-                address: signer.listen,
-                source,
-            })?;
+        for warning in &signer.warnings {
+            warn!("signer_proxy: {warning}");
+        }
         let request_signer = Arc::new(signer.signer);
+        let rotate_every = signer.keys.as_ref().and_then(|keys| keys.rotate_every);
         let keys = match signer.keys {
             Some(settings) => Some(KeyKeeper::start(settings, Arc::clone(&request_signer))?),
             None => None,
         };
-        info!("signer listening on {}", listener.local_addr()?);
-        let proxy = Proxy::new(request_signer, signer.settings);
+        let metrics = Arc::clone(&signer.parts.metrics);
+        let readiness = readiness(keys.as_ref(), rotate_every, &metrics);
+        let admin = match signer.admin {
+            Some(address) => {
+                let listener = bind(address).await?;
+                Some(tokio::spawn(admin::serve(
+                    listener,
+                    metrics,
+                    readiness.clone(),
+                )))
+            }
+            None => None,
+        };
+        let proxy = Proxy::new(request_signer, signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            proxy.serve(listener, async { drop(stopped.await) }).await;
-        });
-        Ok(Self { keys, stop, task })
+        let task = match signer.listen {
+            ListenAddress::Tcp(address) => serve(proxy, bind(address).await?, stopped),
+            ListenAddress::Unix(socket) => serve(proxy, bind_unix(&socket)?, stopped),
+        };
+        Ok(Self {
+            keys,
+            stop,
+            task,
+            readiness,
+            admin,
+        })
     }
 
     async fn finish(self) {
+        self.readiness.shut_down();
         // The proxy may have ended already.
         let _ = self.stop.send(());
         let proxy = async {
@@ -110,7 +131,43 @@ impl RunningSigner {
             }
         };
         tokio::join!(proxy, keys);
+        // Up to here it says how the end goes.
+        if let Some(admin) = self.admin {
+            admin.abort();
+        }
     }
+}
+
+async fn bind(address: SocketAddress) -> Result<TcpListener, RunError> {
+    TcpListener::bind(SocketAddr::new(address.ip, address.port))
+        .await
+        .map_err(|source| RunError::Listen {
+            address: ListenAddress::Tcp(address),
+            source,
+        })
+}
+
+fn bind_unix(socket: &UnixSocket) -> Result<UnixListener, RunError> {
+    let listen = || {
+        let listener = socket.bind()?;
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    };
+    listen().map_err(|source| RunError::Listen {
+        address: ListenAddress::Unix(socket.clone()),
+        source,
+    })
+}
+
+fn serve(
+    proxy: Proxy,
+    listener: impl Listener + 'static,
+    stopped: oneshot::Receiver<()>,
+) -> JoinHandle<()> {
+    info!("signer listening on {}", listener.address());
+    tokio::spawn(async move {
+        proxy.serve(listener, async { drop(stopped.await) }).await;
+    })
 }
 
 async fn start_envoy(
@@ -151,6 +208,35 @@ async fn finish(signer: Option<RunningSigner>, envoy: Option<Envoy>) {
             }
         }
     );
+}
+
+/// Ready while there is a key; a preshared one is there from the start. The metrics follow.
+fn readiness(
+    keys: Option<&KeyKeeper>,
+    rotate_every: Option<Duration>,
+    metrics: &Arc<Metrics>,
+) -> Readiness {
+    let Some(keys) = keys else {
+        metrics.key_active(SystemTime::now(), None);
+        return Readiness::new(|| true);
+    };
+    let status = keys.status();
+    tokio::spawn(show_keys(keys.status(), rotate_every, Arc::clone(metrics)));
+    Readiness::new(move || status.borrow().is_ready())
+}
+
+/// Ends with the keeper of the keys.
+async fn show_keys(
+    mut status: watch::Receiver<KeyStatus>,
+    rotate_every: Option<Duration>,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        metrics.show_keys(&status.borrow_and_update(), rotate_every);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// SIGTERM and SIGINT.

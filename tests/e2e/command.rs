@@ -51,7 +51,7 @@ jwtproxy:
     for words in [
         "config.yaml: the configuration has mistakes:",
         "jwtproxy.signer_proxy.listen_addr: found 8080, expected an address",
-        "jwtproxy.signer_proxy.ca_key_file: this key is not supported yet",
+        "jwtproxy.signer_proxy.ca_crt_file: missing: it goes together with ca_key_file",
         "jwtproxy.signer_proxy.signer.issuer: missing",
         "jwtproxy.signer_proxy.signer.isuer: unknown key; did you mean \"issuer\"?",
         "jwtproxy.signer_proxy.signer.expiration_time: found \"5 minutes\", expected a duration",

@@ -32,6 +32,8 @@ mod grpc;
 mod handover;
 /// Requests that no honest client sends.
 mod hostile_requests;
+/// HTTPS through the signer: its certificates, and who must agree on the host.
+mod interception;
 /// Key servers of the type `jwks`: a set for each issuer.
 mod jwks;
 /// The signer killed at each step of a key's life.
@@ -46,6 +48,8 @@ mod key_rotation;
 mod key_servers;
 /// Where a verifier listens: ports, unix sockets.
 mod listeners;
+/// HTTP in all its versions, and what lives on top of it.
+mod protocols;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
 /// A registry that is down, slow, or says something else.
@@ -56,8 +60,14 @@ mod registry_trace;
 mod replays;
 /// What a restart forgets, and the guard against it.
 mod restart_guard;
+/// Running the signer: its admin address, its log, its socket, its end.
+mod signer_operations;
+/// Which requests the signer signs, and how.
+mod signer_policy;
 /// TLS to clients: versions, protocols, certificates that change.
 mod tls_termination;
+/// Which servers the signer believes.
+mod upstream_tls;
 /// Whom Envoy calls: http, https and unix sockets, with a path before the request's.
 mod upstreams;
 /// WebSockets: verified like any request, then left alone.

@@ -104,6 +104,18 @@ impl Jwtproxy {
             .join("\n")
     }
 
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let pid = self.child.id().expect("a running process");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kilobytes
+            .and_then(|kb| kb.parse::<u64>().ok())
+            .expect("a number")
+            << 10
+    }
+
     /// Sends SIGTERM, as a service manager does.
     pub async fn terminate(&self) {
         let pid = self.child.id().expect("a running process").to_string();
@@ -155,7 +167,7 @@ impl Jwtproxy {
                 self.signer = Some(address);
             } else if let Some(address) = address_after(&line, "verifier listening on ") {
                 self.verifiers.push(address);
-            } else if line.ends_with("jwtproxy is ready") {
+            } else if line.contains("jwtproxy is ready") {
                 let log = self.log.clone();
                 tokio::spawn(async move {
                     while let Ok(Some(line)) = lines.next_line().await {
@@ -193,7 +205,7 @@ fn push(log: &Mutex<Vec<String>>, line: &str) {
 
 fn address_after(line: &str, words: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(words)?;
-    rest.split([',', ' ']).next()?.parse().ok()
+    rest.split([',', ' ', '"']).next()?.parse().ok()
 }
 
 fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {

@@ -10,18 +10,23 @@
     reason = "what fails here fails the test"
 )]
 
+pub mod authority;
 pub mod certificates;
 pub mod client;
 pub mod curl;
 pub mod front;
 pub mod gate;
 pub mod grpc;
+pub mod https_upstream;
 pub mod jwtproxy;
 pub mod key_server;
 pub mod keys;
 pub mod own_envoy;
+pub mod received;
 pub mod registry;
+pub mod signer;
 pub mod tokens;
+pub mod tools;
 pub mod upstream;
 pub mod verifier;
 pub mod websocket;

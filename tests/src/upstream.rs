@@ -82,6 +82,27 @@ async fn answer(
     request: Request<Incoming>,
     shared: Arc<Shared>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let slow = request.uri().path() == "/slow";
+    let received = describe(request).await;
+    let text = format!("{received:#}\n");
+    shared
+        .received
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(received);
+    if slow {
+        shared
+            .permits
+            .acquire()
+            .await
+            .expect("an open semaphore")
+            .forget();
+    }
+    Ok(Response::new(Full::from(text)))
+}
+
+/// A request as the tests look at it.
+pub(crate) async fn describe(request: Request<Incoming>) -> Value {
     let (head, body) = request.into_parts();
     let body = body
         .collect()
@@ -91,25 +112,11 @@ async fn answer(
     let headers: Vec<_> = (head.headers.iter())
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
         .collect();
-    let received = json!({
+    json!({
+        "version": format!("{:?}", head.version),
         "method": head.method.as_str(),
         "path": head.uri.to_string(),
         "headers": headers,
         "body": String::from_utf8_lossy(&body),
-    });
-    let text = format!("{received:#}\n");
-    shared
-        .received
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(received);
-    if head.uri.path() == "/slow" {
-        shared
-            .permits
-            .acquire()
-            .await
-            .expect("an open semaphore")
-            .forget();
-    }
-    Ok(Response::new(Full::from(text)))
+    })
 }

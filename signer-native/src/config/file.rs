@@ -3,6 +3,7 @@
 use super::ConfigError;
 use jwt_core::config::reader::Expected;
 use serde_json::Value;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,4 +46,9 @@ pub(super) fn read_with_path<T, E: std::fmt::Display>(
     let content = fs::read(&path).map_err(|error| format!("a file that can be read ({error})"))?;
     let parsed = parse(&content).map_err(|error| format!("a usable file ({error})"))?;
     Ok((path, parsed))
+}
+
+/// The bytes of a file that the configuration names.
+pub(super) fn read(value: &Value) -> Result<Vec<u8>, Expected> {
+    read_named(value, |content| Ok::<_, Infallible>(content.to_vec()))
 }

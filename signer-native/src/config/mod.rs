@@ -10,9 +10,9 @@ mod signer;
 mod verifier;
 
 use crate::keys;
-use crate::proxy::Settings;
+use crate::proxy::{Parts, Settings};
 use crate::signing::RequestSigner;
-use envoy::verifier::{SocketAddress, VerifierProxy};
+use envoy::verifier::{ListenAddress, SocketAddress, VerifierProxy};
 use jwt_core::config::reader::{self, Mistakes, Section};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -30,13 +30,19 @@ pub struct Config {
 #[derive(Debug)]
 pub struct SignerProxy {
     /// Where it listens.
-    pub listen: SocketAddress,
+    pub listen: ListenAddress,
     /// What it signs with.
     pub signer: RequestSigner,
     /// Where its keys come from, if they look after themselves.
     pub keys: Option<keys::Settings>,
+    /// What it does beyond signing plain HTTP.
+    pub parts: Parts,
     /// How patient it is.
     pub settings: Settings,
+    /// Where it tells operators how it is, if anywhere.
+    pub admin: Option<SocketAddress>,
+    /// What is in order but should be known.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no configuration.

@@ -19,6 +19,7 @@ use jwt_core::key_lifecycle::{Publication, Standing};
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Response, interpret, key_path};
 use jwt_core::time::Timestamp;
+use serde_json::Map;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
@@ -292,7 +293,7 @@ impl RegistryClient {
             max_skew: self.claims.max_skew,
         };
         RequestSigner::new(signing_key, issuer, self.claims.nonce_length)
-            .authorization(&self.url.audience, now())
+            .authorization(&self.url.audience, &Map::new(), now())
             .map_err(|error| error.to_string())
     }
 }

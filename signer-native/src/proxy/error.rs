@@ -1,9 +1,10 @@
 //! What goes wrong with one request, and how the client is told.
 
+use super::egress::DialError;
 use crate::signing::SigningError;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::client::legacy;
@@ -20,16 +21,31 @@ pub(super) enum Error {
          clients send it that are told to use a proxy"
     )]
     NotProxyRequest,
-    #[error("CONNECT is not supported, so https:// cannot go through this proxy")]
-    Connect,
-    #[error("the scheme {0:?} is not supported, only \"http\"")]
+    #[error(
+        "CONNECT needs a certificate authority, so https:// cannot go through this proxy: set \
+         ca_key_file and ca_crt_file"
+    )]
+    NoAuthority,
+    #[error("a CONNECT inside a tunnel is not supported")]
+    NestedConnect,
+    #[error("{0:?} is asked for on a connection to {1}")]
+    Misdirected(String, Authority),
+    #[error("the policy of this proxy denies requests to {0}")]
+    Denied(Authority),
+    #[error("{0} is this proxy itself")]
+    Loop(Authority),
+    #[error("the scheme {0:?} is not supported, only \"http\" and \"https\"")]
     Scheme(String),
     #[error("the request target has no valid host and port")]
     Authority,
     #[error("a request needs exactly one Host header")]
     Host,
-    #[error("the transfer coding {0:?} is not supported, only \"chunked\"")]
-    RequestTransferCoding(String),
+    #[error(transparent)]
+    Malformed(Malformed),
+    #[error("the header {0} becomes a claim, so it must come once and be text")]
+    ClaimHeader(HeaderName),
+    #[error("this proxy wants to know who asks: user and password, as HTTP Basic credentials")]
+    ProxyAuthentication,
     #[error("the request body broke off: {0}")]
     RequestBody(String),
     #[error(transparent)]
@@ -44,17 +60,51 @@ pub(super) enum Error {
     SwitchedProtocols(Authority),
 }
 
+/// What makes a request ambiguous, see [`super::framing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("a request must not have both Content-Length and Transfer-Encoding")]
+    BothLengths,
+    #[error("a request must have one Content-Length at most, and that a number")]
+    Lengths,
+    #[error("the only Transfer-Encoding of a request may be \"chunked\"")]
+    TransferCoding,
+    #[error("a header field must not be folded over several lines")]
+    Fold,
+    #[error("a header field needs a name, with nothing between it and the colon")]
+    Name,
+    #[error(
+        "the lines of a header section end with CRLF, and neither of the two nor NUL is in them"
+    )]
+    LineEnd,
+}
+
 impl Error {
     /// What the HTTP client says when `authority` did not answer.
     pub(super) fn from_client(authority: Authority, error: &legacy::Error) -> Self {
         let reason = causes(error);
-        if error.is_connect() {
+        if chain(error).any(is_loop) {
+            Self::Loop(authority)
+        } else if error.is_connect() {
             Self::Unreachable(authority, reason)
         } else if is_of_request_body(error) {
             Self::RequestBody(reason)
         } else {
             Self::NoAnswer(authority, reason)
         }
+    }
+
+    /// What goes wrong while a connection to `authority` is opened.
+    pub(super) fn from_dialing(
+        authority: Authority,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let causes = std::iter::successors(Some(error), |&cause| cause.source());
+        if causes.clone().any(is_loop) {
+            return Self::Loop(authority);
+        }
+        let reasons: Vec<_> = causes.map(ToString::to_string).collect();
+        Self::Unreachable(authority, reasons.join(": "))
     }
 
     /// The one place that says which failure is whose: 4xx the client's, 502 ours.
@@ -64,11 +114,14 @@ impl Error {
             | Self::Scheme(_)
             | Self::Authority
             | Self::Host
+            | Self::Loop(_)
+            | Self::Malformed(_)
+            | Self::ClaimHeader(_)
+            | Self::NestedConnect
             | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
-            Self::Connect => StatusCode::FORBIDDEN,
-            // RFC 9112 §6.1: "A server that receives a request message with a transfer coding it
-            // does not understand SHOULD respond with 501".
-            Self::RequestTransferCoding(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::NoAuthority | Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Misdirected(..) => StatusCode::MISDIRECTED_REQUEST,
+            Self::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Signing(_)
             | Self::Unreachable(..)
             | Self::NoAnswer(..)
@@ -85,6 +138,12 @@ impl Error {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Self::ProxyAuthentication = self {
+            // RFC 9110 §11.7.1: "A proxy MUST send at least one Proxy-Authenticate header field in
+            // each 407 (Proxy Authentication Required) response that it generates."
+            let challenge = HeaderValue::from_static("Basic realm=\"jwtproxy\", charset=\"UTF-8\"");
+            response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+        }
         response
     }
 }
@@ -96,6 +155,10 @@ fn causes(error: &legacy::Error) -> String {
         return error.to_string();
     }
     causes.join(": ")
+}
+
+fn is_loop(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(DialError::Loop))
 }
 
 /// Whether the body that the client was sending failed, rather than the server.

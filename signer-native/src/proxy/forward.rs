@@ -1,22 +1,27 @@
 //! One request: from the client, signed, to its origin server, and the response back.
 
-use super::Settings;
+use super::egress::{Egress, Protocol, Upstreams};
 use super::error::Error;
 use super::hop_by_hop;
-use super::target::Target;
+use super::lifetime::Lifetime;
+use super::request_body::RequestBody;
+use super::target::{Scope, Target};
+use super::upgrade::{self, Upgrade};
+use crate::admin::{Metrics, Outcome};
+use crate::policy::{Action, Extras, Policy};
 use crate::signing::RequestSigner;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jwt_core::time::Timestamp;
-use std::fmt;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tracing::{debug, info, warn};
 
 /// What goes back to the client: the upstream's body as it comes, or a text of ours.
 pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
@@ -24,81 +29,145 @@ pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
 /// Signs and forwards requests, over connections that it keeps and reuses.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    client: Client<HttpConnector, Incoming>,
+    upstreams: Upstreams,
     signer: Arc<RequestSigner>,
+    /// What the parent proxy wants to see on requests that it forwards itself.
+    parent_credentials: Option<HeaderValue>,
+    metrics: Arc<Metrics>,
 }
 
 impl Forwarder {
-    pub(super) fn new(signer: Arc<RequestSigner>, settings: &Settings) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .http1_preserve_header_case(true)
-            .http1_title_case_headers(true)
-            .build(connector);
-        Self { client, signer }
+    pub(super) fn new(
+        signer: Arc<RequestSigner>,
+        upstreams: Upstreams,
+        egress: &Egress,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let parent = egress.parent.as_ref();
+        Self {
+            upstreams,
+            signer,
+            parent_credentials: parent.and_then(|parent| parent.credentials().cloned()),
+            metrics,
+        }
     }
 
-    /// Answers a request, whatever happens.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        let started = Instant::now();
-        let method = request.method().clone();
-        let uri = request.uri().clone();
-        let version = request.version();
-        let mut response = match self.forward(request).await {
-            Ok(response) => response.map(Either::Left),
-            Err(error) => refuse(&error, &uri),
-        };
-        if version == Version::HTTP_10 {
-            close_after(&mut response);
-        }
-        debug!(
-            %method,
-            target = %Loggable(&uri),
-            status = response.status().as_u16(),
-            duration = ?started.elapsed(),
-            "request"
-        );
-        response
+    pub(super) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// Dropped when the client goes away, and the upstream request with it.
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Error> {
-        let target = Target::of(&request)?;
-        let request = self.sign(request, &target)?;
+    pub(super) async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        scope: &Scope,
+        policy: &Policy,
+        lifetime: &Lifetime,
+    ) -> Result<(Response<Incoming>, Outcome), Error> {
+        let target = Target::of(&request, scope)?;
+        let action = policy.action(&target.host, target.port);
+        let upgrade = Upgrade::wanted(&mut request);
+        let protocol = protocol(&request, &target, upgrade.is_some());
+        let mut request = self.prepare(request, &target, action)?;
+        if upgrade.is_some() {
+            upgrade::ask(request.headers_mut());
+        }
+        self.add_parent_credentials(&mut request, protocol);
+        let started = Instant::now();
         let response = self
-            .client
-            .request(request)
+            .upstreams
+            .request(request.map(RequestBody::new), protocol)
             .await
             .map_err(|error| Error::from_client(target.authority.clone(), &error))?;
-        pass_back(response, target)
+        self.metrics.upstream_answered_in(started.elapsed());
+        let outcome = match action {
+            Action::Sign(_) => Outcome::Signed,
+            _ => Outcome::Passed,
+        };
+        Ok((pass_back(response, target, upgrade, lifetime)?, outcome))
     }
 
     /// The request as the origin server gets it.
-    fn sign(
+    fn prepare(
         &self,
         mut request: Request<Incoming>,
         target: &Target,
+        action: &Action,
     ) -> Result<Request<Incoming>, Error> {
-        if let Some(coding) = hop_by_hop::unknown_transfer_coding(request.headers()) {
-            return Err(Error::RequestTransferCoding(coding));
-        }
-        let authorization = self.signer.authorization(&target.audience, now())?;
-        hop_by_hop::from_request(request.headers_mut());
+        let version = request.version();
         let unknown_length = request.body().size_hint().exact().is_none();
-        let headers = request.headers_mut();
-        delimit(headers, unknown_length);
+        hop_by_hop::from_request(request.headers_mut(), version);
+        delimit(request.headers_mut(), unknown_length);
+        join_cookies(request.headers_mut());
         // After the removal: a client cannot have these two taken off by nominating them.
-        headers.insert(HOST, target.host()?);
-        headers.insert(AUTHORIZATION, authorization);
+        request.headers_mut().insert(HOST, target.host()?);
+        match action {
+            Action::Deny => return Err(Error::Denied(target.authority.clone())),
+            // There are no bytes to be passed untouched in a request that we had to read.
+            Action::Pass | Action::Tunnel => {}
+            Action::Sign(extras) => self.sign(request.headers_mut(), target, extras)?,
+        }
         *request.uri_mut() = target.uri.clone();
         // RFC 9112 §2.3: "Intermediaries that process HTTP messages […] MUST send their own
-        // HTTP-version in forwarded messages".
+        // HTTP-version in forwarded messages". It becomes HTTP/2 where the server speaks that.
         *request.version_mut() = Version::HTTP_11;
         Ok(request)
+    }
+
+    fn sign(&self, headers: &mut HeaderMap, target: &Target, extras: &Extras) -> Result<(), Error> {
+        let audience = extras.audience.as_deref().unwrap_or(&target.audience);
+        let extra = extra_claims(headers, extras)?;
+        let started = Instant::now();
+        let authorization = self.signer.authorization(audience, &extra, now())?;
+        self.metrics.signed_in(started.elapsed());
+        headers.insert(AUTHORIZATION, authorization);
+        Ok(())
+    }
+
+    /// RFC 9110 §11.7.2. A tunnel was opened with them already.
+    fn add_parent_credentials<B>(&self, request: &mut Request<B>, protocol: Protocol) {
+        let forwarded_by_parent =
+            protocol == Protocol::Negotiated && request.uri().scheme() == Some(&Scheme::HTTP);
+        if let Some(credentials) = self
+            .parent_credentials
+            .clone()
+            .filter(|_| forwarded_by_parent)
+        {
+            request
+                .headers_mut()
+                .insert(PROXY_AUTHORIZATION, credentials);
+        }
+    }
+}
+
+/// The headers whose values become claims go no further: whoever reads the token has no use for
+/// them, and nobody is to mistake them for something that was signed.
+fn extra_claims<'a>(
+    headers: &mut HeaderMap,
+    extras: &'a Extras,
+) -> Result<Cow<'a, Map<String, Value>>, Error> {
+    let mut claims = Cow::Borrowed(&extras.claims);
+    for (claim, name) in &extras.claims_from_headers {
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else { continue };
+        let text = str::from_utf8(value.as_bytes()).ok();
+        let text = text.filter(|_| values.next().is_none());
+        let text = text.ok_or_else(|| Error::ClaimHeader(name.clone()))?;
+        claims.to_mut().insert(claim.clone(), Value::from(text));
+    }
+    for (_, name) in &extras.claims_from_headers {
+        headers.remove(name);
+    }
+    Ok(claims)
+}
+
+fn protocol<B>(request: &Request<B>, target: &Target, upgrade: bool) -> Protocol {
+    let plain = target.uri.scheme() == Some(&Scheme::HTTP);
+    match request.version() {
+        _ if upgrade => Protocol::Http1,
+        // Without TLS nothing is negotiated: the client knows what the server speaks.
+        Version::HTTP_2 if plain => Protocol::Http2PriorKnowledge,
+        _ => Protocol::Negotiated,
     }
 }
 
@@ -106,17 +175,35 @@ impl Forwarder {
 fn pass_back(
     mut response: Response<Incoming>,
     target: Target,
+    upgrade: Option<Upgrade>,
+    lifetime: &Lifetime,
 ) -> Result<Response<Incoming>, Error> {
-    // RFC 9110 §15.2.2: 101 accepts an Upgrade, and none is ever sent.
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::SwitchedProtocols(target.authority));
-    }
     if let Some(coding) = hop_by_hop::unknown_transfer_coding(response.headers()) {
         return Err(Error::ResponseTransferCoding(target.authority, coding));
     }
     hop_by_hop::from_response(response.headers_mut());
     *response.version_mut() = Version::HTTP_11;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // RFC 9110 §15.2.2: 101 accepts an Upgrade, and none other is ever sent.
+        let upgrade = upgrade.ok_or(Error::SwitchedProtocols(target.authority))?;
+        upgrade.join(&mut response, lifetime);
+    }
     Ok(response)
+}
+
+/// RFC 9113 §8.2.3: cookies that came in several fields over HTTP/2 "MUST be concatenated into a
+/// single octet string using the two-octet delimiter of 0x3B, 0x20" for anything but HTTP/2.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// RFC 9112 §6.3: without Content-Length or Transfer-Encoding a request has no body. hyper adds
@@ -127,57 +214,52 @@ fn delimit(headers: &mut HeaderMap, unknown_length: bool) {
     }
 }
 
-/// RFC 9112 §9.3: "A proxy server MUST NOT maintain a persistent connection with an HTTP/1.0
-/// client".
-fn close_after(response: &mut Response<ResponseBody>) {
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(CONNECTION, close);
-}
-
-fn refuse(error: &Error, uri: &Uri) -> Response<ResponseBody> {
-    let target = Loggable(uri);
-    if error.status().is_server_error() {
-        warn!(%target, %error, "request failed");
-    } else {
-        info!(%target, %error, "request refused");
-    }
-    error.to_response().map(Either::Right)
-}
-
 fn now() -> Timestamp {
     // A clock before 1970 gives tokens that every verifier refuses, which is right.
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp::from_unix(since_epoch.unwrap_or_default())
 }
 
-/// A request target without user information and query, either of which may be secret.
-struct Loggable<'a>(&'a Uri);
-
-impl fmt::Display for Loggable<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(scheme) = self.0.scheme_str() {
-            write!(formatter, "{scheme}://")?;
-        }
-        if let Some(authority) = self.0.authority() {
-            let after_userinfo = authority.as_str().rsplit('@').next();
-            formatter.write_str(after_userinfo.unwrap_or_default())?;
-        }
-        formatter.write_str(self.0.path())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
+    use serde_json::json;
 
     #[test]
-    fn the_log_shows_neither_user_information_nor_query() {
-        let shown = |uri: &str| Loggable(&uri.parse().unwrap()).to_string();
+    fn a_claim_from_a_header_takes_the_header_away() {
+        let tenant = HeaderName::from_static("x-tenant");
+        let extras = Extras {
+            claims: Map::from_iter([("env".into(), json!("test")), ("tenant".into(), json!(0))]),
+            claims_from_headers: vec![("tenant".into(), tenant.clone())],
+            ..Extras::default()
+        };
+        let mut headers = HeaderMap::new();
+        let claims = extra_claims(&mut headers, &extras).unwrap().into_owned();
+        assert_eq!(claims["tenant"], 0);
+
+        headers.insert(&tenant, HeaderValue::from_static("blue"));
+        let claims = extra_claims(&mut headers, &extras).unwrap().into_owned();
         assert_eq!(
-            shown("http://user:pass@a.test:81/path?access_token=x"),
-            "http://a.test:81/path"
+            Value::from(claims),
+            json!({"env": "test", "tenant": "blue"})
         );
-        assert_eq!(shown("user:pass@a.test:443"), "a.test:443");
-        assert_eq!(shown("/path?access_token=x"), "/path");
+        assert!(headers.is_empty());
+
+        headers.append(&tenant, HeaderValue::from_static("blue"));
+        headers.append(&tenant, HeaderValue::from_static("red"));
+        let error = extra_claims(&mut headers, &extras).unwrap_err();
+        assert!(matches!(error, Error::ClaimHeader(name) if name == tenant));
+    }
+
+    #[test]
+    fn cookies_in_several_fields_become_one() {
+        let mut headers = HeaderMap::new();
+        for cookie in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(cookie));
+        }
+        join_cookies(&mut headers);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
     }
 }

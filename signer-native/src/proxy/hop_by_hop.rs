@@ -3,7 +3,7 @@
 //! | field | why it stays here |
 //! |---|---|
 //! | `Connection` and every field it nominates | §7.6.1: remove them, "and then remove the Connection header field itself" |
-//! | `Keep-Alive`, `Proxy-Connection`, `Upgrade` | §7.6.1: removed whether nominated or not; each side manages its own connections, and nothing is upgraded |
+//! | `Keep-Alive`, `Proxy-Connection`, `Upgrade` | §7.6.1: removed whether nominated or not; each side manages its own connections, and what may be upgraded is put back, see [`super::upgrade`] |
 //! | `TE` | §10.1.4: only the part that is true of the whole chain is sent on, see [`from_request`] |
 //! | `Transfer-Encoding` | RFC 9112 §6.1: a property of the message on one connection, not of the representation; hyper decodes it and frames the message anew |
 //! | `Proxy-Authorization` | §11.7.2: "consumed by the first inbound proxy that was expecting to receive credentials"; an origin server never is one |
@@ -14,6 +14,7 @@
 //! no second `Authorization` hides there. `Expect` (§10.1.1) passes as well: hyper answers 100
 //! to the client as soon as the upstream connection takes the body.
 
+use http::Version;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
@@ -36,13 +37,17 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 /// A client that takes trailers is still announced: we pass them, and RFC 9110 §6.5.1 has
 /// `TE: trailers` speak for us "on behalf of itself and any downstream clients". Of the transfer
 /// codings in TE none is sent on: they would be for us to decode.
-pub(super) fn from_request(headers: &mut HeaderMap) {
+pub(super) fn from_request(headers: &mut HeaderMap, version: Version) {
     let takes_trailers = list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     remove(headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        // RFC 9110 §10.1.4: "A sender of TE MUST also send a "TE" connection option".
-        headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+        // RFC 9110 §10.1.4: "A sender of TE MUST also send a "TE" connection option". Whoever speaks
+        // HTTP/2 has none, and hyper would take TE off an HTTP/2 request together with the option,
+        // which gRPC servers miss (RFC 9113 §8.2.2 permits it there with this one value).
+        if version < Version::HTTP_2 {
+            headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+        }
     }
 }
 
@@ -91,7 +96,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// The members of a list-based field (RFC 9110 §5.6.1), over all its lines.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .into_iter()
@@ -115,6 +120,10 @@ mod tests {
             .collect()
     }
 
+    fn from_http1(headers: &mut HeaderMap) {
+        from_request(headers, Version::HTTP_11);
+    }
+
     fn names_left(mut headers: HeaderMap, take_off: fn(&mut HeaderMap)) -> Vec<String> {
         take_off(&mut headers);
         let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
@@ -133,7 +142,7 @@ mod tests {
             ("X-Three", "3"),
             ("X-Four", "4"),
         ];
-        assert_eq!(names_left(headers(&message), from_request), ["x-four"]);
+        assert_eq!(names_left(headers(&message), from_http1), ["x-four"]);
         assert_eq!(names_left(headers(&message), from_response), ["x-four"]);
     }
 
@@ -152,7 +161,7 @@ mod tests {
             ("Via", "1.1 other"),
         ];
         assert_eq!(
-            names_left(headers(&message), from_request),
+            names_left(headers(&message), from_http1),
             ["trailer", "via"]
         );
         assert_eq!(
@@ -164,11 +173,18 @@ mod tests {
     #[test]
     fn a_client_that_takes_trailers_is_announced() {
         let mut request = headers(&[("TE", "gzip;q=0.5, Trailers"), ("Connection", "TE, close")]);
-        from_request(&mut request);
+        from_http1(&mut request);
         assert_eq!(
             request,
             headers(&[("TE", "trailers"), ("Connection", "TE")])
         );
+    }
+
+    #[test]
+    fn an_http_2_client_that_takes_trailers_is_announced_without_a_connection_option() {
+        let mut request = headers(&[("TE", "trailers")]);
+        from_request(&mut request, Version::HTTP_2);
+        assert_eq!(request, headers(&[("TE", "trailers")]));
     }
 
     #[test]

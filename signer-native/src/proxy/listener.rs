@@ -53,7 +53,7 @@ impl Listener for UnixListener {
 }
 
 /// The next connection, however many attempts fail: no error of one accept is a reason to stop.
-pub(super) async fn next_connection<L: Listener>(listener: &L) -> L::Stream {
+pub(crate) async fn next_connection<L: Listener>(listener: &L) -> L::Stream {
     loop {
         match listener.accept().await {
             Ok(stream) => return stream,

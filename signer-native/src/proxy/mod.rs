@@ -1,28 +1,52 @@
-//! The signing forward proxy (RFC 9110 §3.7): takes absolute-form `http://` requests, puts a token
-//! on each and passes it on.
+//! The signing forward proxy (RFC 9110 §3.7): takes requests in absolute-form and those inside a
+//! CONNECT, puts a token on each and passes it on.
 //!
 //! Bodies are streamed both ways as they come, trailers included, and connections are kept and
-//! reused on both sides. A client that goes away takes its upstream request with it.
+//! reused on both sides, over HTTP/1.1 and HTTP/2, each side its own. A client that goes away takes
+//! its upstream request with it.
 
-mod connections;
+mod connection;
+mod credentials;
+mod egress;
 mod error;
 mod forward;
+mod framing;
 mod hop_by_hop;
+mod idle;
+mod lifetime;
 mod listener;
+mod log;
+mod prefixed;
+mod request_body;
+mod server;
 mod target;
+mod tunnel;
+mod upgrade;
 
+pub use credentials::Credentials;
+pub use egress::{Egress, ParentProxy, ParentProxyError, Trust, TrustError, certificates};
 pub use listener::Listener;
+pub(crate) use listener::next_connection;
 
+use crate::admin::Metrics;
+use crate::interception::Interceptor;
+use crate::policy::Policy;
 use crate::signing::RequestSigner;
-use connections::Connections;
+use connection::Speaks;
+use egress::Upstreams;
 use forward::Forwarder;
+use idle::IdleTimeout;
+use lifetime::Lifetime;
+use server::Server;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use target::Scope;
+use tokio::sync::Semaphore;
 use tracing::info;
 
-/// How patient the proxy is.
+/// How patient the proxy is, and how much it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How long a connection to an upstream may take.
@@ -32,6 +56,12 @@ pub struct Settings {
     /// How long a client may take to send the header section of a request, counted from the end
     /// of the one before: so long an idle connection is kept.
     pub header_read_timeout: Duration,
+    /// How long a connection is kept on which no byte passes, in a tunnel as well.
+    pub idle_timeout: Duration,
+    /// How many connections are served at a time; more wait for their turn.
+    pub max_connections: usize,
+    /// How many bytes the header section of a request may have.
+    pub max_header_size: usize,
     /// How long requests in flight may take once the shutdown began.
     pub shutdown_timeout: Duration,
 }
@@ -42,7 +72,41 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             pool_idle_timeout: Duration::from_secs(60),
             header_read_timeout: Duration::from_secs(90),
+            idle_timeout: Duration::from_secs(3600),
+            max_connections: 10_000,
+            max_header_size: 64 << 10,
             shutdown_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What the proxy does beyond signing plain HTTP.
+#[derive(Debug)]
+pub struct Parts {
+    /// Stands in for `https` servers; without it CONNECT is refused.
+    pub interceptor: Option<Interceptor>,
+    /// How servers are reached.
+    pub egress: Egress,
+    /// What becomes of which requests.
+    pub policy: Policy,
+    /// Who may use the proxy, if not everyone who reaches it.
+    pub credentials: Option<Credentials>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Default for Parts {
+    /// Everything is signed, no CONNECT is taken, and no certificate believed.
+    fn default() -> Self {
+        Self {
+            interceptor: None,
+            egress: Egress {
+                trust: Trust::nobody(),
+                parent: None,
+            },
+            policy: Policy::default(),
+            credentials: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -50,15 +114,17 @@ impl Default for Settings {
 /// The forward proxy, ready to be served.
 #[derive(Debug)]
 pub struct Proxy {
-    forwarder: Forwarder,
+    signer: Arc<RequestSigner>,
+    parts: Parts,
     settings: Settings,
 }
 
 impl Proxy {
     /// A proxy that signs with `signer`.
-    pub fn new(signer: Arc<RequestSigner>, settings: Settings) -> Self {
+    pub fn new(signer: Arc<RequestSigner>, parts: Parts, settings: Settings) -> Self {
         Self {
-            forwarder: Forwarder::new(signer, &settings),
+            signer,
+            parts,
             settings,
         }
     }
@@ -70,11 +136,37 @@ impl Proxy {
     pub async fn serve(self, listener: impl Listener, shutdown: impl Future<Output = ()> + Send) {
         let address = listener.address();
         info!(address, "signer proxy started");
-        let connections = Connections::new(self.forwarder, &self.settings);
-        let connections = accept_until(shutdown, listener, connections).await;
+        let lifetime = Lifetime::default();
+        let _end = lifetime.ends_with();
+        let patience = self.settings.shutdown_timeout;
+        let server = Arc::new(self.into_server(&address, lifetime.clone()));
+        accept_until(shutdown, listener, server).await;
         info!(address, "signer proxy is shutting down");
-        connections.finish(self.settings.shutdown_timeout).await;
+        lifetime.finish(patience).await;
         info!(address, "signer proxy stopped");
+    }
+
+    fn into_server(self, address: &str, lifetime: Lifetime) -> Server {
+        let Self {
+            signer,
+            parts,
+            settings,
+        } = self;
+        // No request comes back to a unix socket.
+        let own = address.parse().ok();
+        if let Some(interceptor) = &parts.interceptor {
+            parts.metrics.show_cache(interceptor.counters());
+        }
+        let upstreams = Upstreams::new(&parts.egress, &settings, own, &parts.metrics);
+        Server {
+            forwarder: Forwarder::new(signer, upstreams, &parts.egress, Arc::clone(&parts.metrics)),
+            metrics: parts.metrics,
+            interceptor: parts.interceptor,
+            policy: parts.policy,
+            credentials: parts.credentials,
+            settings,
+            lifetime,
+        }
     }
 }
 
@@ -82,14 +174,26 @@ impl Proxy {
 async fn accept_until(
     shutdown: impl Future<Output = ()> + Send,
     listener: impl Listener,
-    mut connections: Connections,
-) -> Connections {
+    server: Arc<Server>,
+) {
     let mut shutdown = pin!(shutdown);
+    let room = Arc::new(Semaphore::new(server.settings.max_connections));
     loop {
-        tokio::select! {
-            () = &mut shutdown => return connections,
-            stream = listener::next_connection(&listener) => connections.serve(stream),
-            () = connections.any_ended() => {}
-        }
+        let next = async {
+            // Never closed. Whoever finds no room waits in the system's queue.
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener::next_connection(&listener).await, place)
+        };
+        let (stream, place) = tokio::select! {
+            () = &mut shutdown => return,
+            next = next => next,
+        };
+        let stream = IdleTimeout::new(stream, server.settings.idle_timeout);
+        let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
+        let open = server.metrics.client_connection();
+        server.lifetime.spawn(async move {
+            serving.await;
+            drop((place, open));
+        });
     }
 }

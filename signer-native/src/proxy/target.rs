@@ -1,10 +1,40 @@
 //! Where a request goes: the target of a proxy request, and the audience it gives the token.
 
 use super::error::Error;
+use crate::policy::Host;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use jwt_core::audience;
+
+/// What the requests of a connection are for.
+#[derive(Debug)]
+pub(super) enum Scope {
+    /// Any server: each request names its own.
+    Proxy,
+    /// The one server that a CONNECT named.
+    Tunnel(Tunnel),
+}
+
+/// The inside of a CONNECT.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    /// `http` or `https`.
+    pub(super) scheme: Scheme,
+    /// The server.
+    pub(super) origin: Origin,
+    /// The name in the client's TLS handshake, where it is not the one of the CONNECT.
+    pub(super) named_otherwise: Option<String>,
+}
+
+/// A server: the target of a CONNECT.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// `host:port`.
+    pub(super) authority: Authority,
+    pub(super) host: Host,
+    pub(super) port: u16,
+}
 
 /// The origin server of a request and the resource there.
 #[derive(Debug)]
@@ -13,39 +43,110 @@ pub(super) struct Target {
     pub(super) uri: Uri,
     /// `host[:port]` as the client wrote it.
     pub(super) authority: Authority,
+    pub(super) host: Host,
+    pub(super) port: u16,
     /// The `aud` of the token.
     pub(super) audience: String,
 }
 
+impl Origin {
+    /// The target of a CONNECT.
+    ///
+    /// RFC 9110 §9.3.6: "There is no default port; a client MUST send the port number even if the
+    /// CONNECT request is based on a URI reference that contains an authority component with an
+    /// elided port […]. A server MUST reject a CONNECT request that targets an empty or invalid
+    /// port number".
+    pub(super) fn of_connect<B>(request: &Request<B>) -> Result<Self, Error> {
+        let authority = request.uri().authority().ok_or(Error::Authority)?;
+        if authority.as_str().contains('@') {
+            return Err(Error::Authority);
+        }
+        let port = authority.port_u16().filter(|port| *port > 0);
+        Ok(Self {
+            authority: authority.clone(),
+            host: Host::parse(authority.host()).ok_or(Error::Authority)?,
+            port: port.ok_or(Error::Authority)?,
+        })
+    }
+}
+
 impl Target {
+    /// The target of a request that came in `scope`.
+    pub(super) fn of<B>(request: &Request<B>, scope: &Scope) -> Result<Self, Error> {
+        match scope {
+            Scope::Proxy => Self::of_proxy_request(request),
+            Scope::Tunnel(tunnel) => Self::inside(request, tunnel),
+        }
+    }
+
     /// The target of a request in absolute-form.
     ///
     /// RFC 9112 §3.2.2: "When making a request to a proxy, other than a CONNECT or server-wide
     /// OPTIONS request (as detailed below), a client MUST send the target URI in "absolute-form" as
     /// the request-target." Whatever else comes is not meant for a proxy: to guess where it should
     /// go would be to sign for a stranger.
-    pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Error> {
-        if request.method() == Method::CONNECT {
-            return Err(Error::Connect);
-        }
+    fn of_proxy_request<B>(request: &Request<B>) -> Result<Self, Error> {
         let uri = request.uri();
         let scheme = uri.scheme().ok_or(Error::NotProxyRequest)?;
-        if *scheme != Scheme::HTTP {
-            return Err(Error::Scheme(scheme.to_string()));
-        }
         check_host(request.version(), request.headers())?;
         let authority = uri.authority().ok_or(Error::Authority)?;
-        Self::new(uri, scheme.as_str(), without_userinfo(authority)?)
+        Self::new(uri, scheme, without_userinfo(authority)?)
     }
 
-    fn new(uri: &Uri, scheme: &str, authority: Authority) -> Result<Self, Error> {
-        let audience = audience::of_request(scheme, authority.as_str()).ok_or(Error::Authority)?;
+    /// The target of a request to the server at the other end of a tunnel, as the client sees it.
+    ///
+    /// RFC 9110 §7.4: an origin server is to refuse, with 421, what is meant for another. Here it
+    /// is refused for the server's sake and the token's: the connection goes to the host of the
+    /// CONNECT, so no other host's name may stand in the request.
+    fn inside<B>(request: &Request<B>, tunnel: &Tunnel) -> Result<Self, Error> {
+        let uri = request.uri();
+        if request.method() == Method::CONNECT {
+            return Err(Error::NestedConnect);
+        }
+        let origin = &tunnel.origin.authority;
+        if let Some(name) = &tunnel.named_otherwise {
+            return Err(Error::Misdirected(name.clone(), origin.clone()));
+        }
+        let misdirected = |found: &str| Error::Misdirected(found.to_owned(), origin.clone());
+        if let Some(scheme) = uri.scheme().filter(|scheme| **scheme != tunnel.scheme) {
+            return Err(misdirected(scheme.as_str()));
+        }
+        let expected = audience::of_request(tunnel.scheme.as_str(), origin.as_str());
+        let named: Vec<Authority> = named_authorities(request)?;
+        for authority in &named {
+            if audience::of_request(tunnel.scheme.as_str(), authority.as_str()) != expected {
+                return Err(misdirected(authority.as_str()));
+            }
+        }
+        // HTTP/1.0 may name none.
+        let authority = named.into_iter().next();
+        Self::new(
+            uri,
+            &tunnel.scheme,
+            authority.unwrap_or_else(|| origin.clone()),
+        )
+    }
+
+    fn new(uri: &Uri, scheme: &Scheme, authority: Authority) -> Result<Self, Error> {
+        let default_port = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            other => return Err(Error::Scheme(other.to_owned())),
+        };
+        let audience = audience::of_request(scheme.as_str(), authority.as_str());
         let mut parts = uri.clone().into_parts();
+        parts.scheme = Some(scheme.clone());
         parts.authority = Some(authority.clone());
+        // OPTIONS * (RFC 9110 §9.3.7) arrives with a path, but without a slash.
+        if !uri.path().starts_with('/') && uri.path() != "*" {
+            return Err(Error::NotProxyRequest);
+        }
         Ok(Self {
             uri: Uri::from_parts(parts).map_err(|_| Error::Authority)?,
+            host: Host::parse(authority.host()).ok_or(Error::Authority)?,
+            port: authority.port_u16().unwrap_or(default_port),
+            audience: audience.ok_or(Error::Authority)?,
             authority,
-            audience,
         })
     }
 
@@ -57,6 +158,20 @@ impl Target {
     pub(super) fn host(&self) -> Result<HeaderValue, Error> {
         HeaderValue::from_str(self.authority.as_str()).map_err(|_| Error::Authority)
     }
+}
+
+/// All that a request inside a tunnel says it is for: `:authority` or the authority of an
+/// absolute-form, and `Host`.
+fn named_authorities<B>(request: &Request<B>) -> Result<Vec<Authority>, Error> {
+    let in_uri = request.uri().authority().cloned();
+    if in_uri.is_none() || request.version() <= Version::HTTP_11 {
+        check_host(request.version(), request.headers())?;
+    }
+    let in_header = request.headers().get_all(HOST).iter().map(|value| {
+        let text = value.to_str().map_err(|_| Error::Host)?;
+        text.parse().map_err(|_| Error::Host)
+    });
+    in_uri.into_iter().map(Ok).chain(in_header).collect()
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
@@ -94,7 +209,7 @@ mod tests {
     }
 
     fn target(uri: &str) -> Target {
-        Target::of(&request("GET", uri)).unwrap()
+        Target::of(&request("GET", uri), &Scope::Proxy).unwrap()
     }
 
     #[test]
@@ -103,6 +218,22 @@ mod tests {
         assert_eq!(target.uri, "http://API.example.com:80/a%2Fb?c=d");
         assert_eq!(target.host().unwrap(), "API.example.com:80");
         assert_eq!(target.audience, "http://api.example.com");
+        assert_eq!(
+            (target.host.to_string().as_str(), target.port),
+            ("api.example.com", 80)
+        );
+    }
+
+    #[test]
+    fn https_and_ipv6_have_their_ports() {
+        assert_eq!(target("https://a.test/").port, 443);
+        assert_eq!(target("https://a.test/").audience, "https://a.test");
+        let target = target("http://[2001:DB8::1]/");
+        assert_eq!(target.audience, "http://[2001:db8::1]");
+        assert_eq!(
+            (target.host.to_string().as_str(), target.port),
+            ("2001:db8::1", 80)
+        );
     }
 
     #[test]
@@ -115,18 +246,13 @@ mod tests {
 
     #[test]
     fn what_is_no_absolute_http_target_is_refused() {
-        let of = |method, uri| Target::of(&request(method, uri)).unwrap_err();
+        let of = |method, uri| Target::of(&request(method, uri), &Scope::Proxy).unwrap_err();
         assert!(matches!(of("GET", "/path"), Error::NotProxyRequest));
         assert!(matches!(
             of("GET", "example.com:80"),
             Error::NotProxyRequest
         ));
         assert!(matches!(of("OPTIONS", "*"), Error::NotProxyRequest));
-        assert!(matches!(of("CONNECT", "example.com:443"), Error::Connect));
-        assert!(matches!(
-            of("GET", "https://example.com/"),
-            Error::Scheme(_)
-        ));
         assert!(matches!(of("GET", "ftp://example.com/"), Error::Scheme(_)));
         assert!(matches!(of("GET", "http://:80/"), Error::Authority));
         assert!(matches!(
@@ -141,10 +267,74 @@ mod tests {
         request
             .headers_mut()
             .append(HOST, HeaderValue::from_static("third.test"));
-        assert!(matches!(Target::of(&request), Err(Error::Host)));
+        let of = |request: &Request<()>| Target::of(request, &Scope::Proxy);
+        assert!(matches!(of(&request), Err(Error::Host)));
         request.headers_mut().remove(HOST);
-        assert!(matches!(Target::of(&request), Err(Error::Host)));
+        assert!(matches!(of(&request), Err(Error::Host)));
         *request.version_mut() = Version::HTTP_10;
-        assert!(Target::of(&request).is_ok());
+        assert!(of(&request).is_ok());
+    }
+
+    #[test]
+    fn a_connect_names_host_and_port() {
+        let of = |uri| Origin::of_connect(&request("CONNECT", uri));
+        let origin = of("[::1]:8443").unwrap();
+        assert_eq!(
+            (origin.host.to_string().as_str(), origin.port),
+            ("::1", 8443)
+        );
+        for wrong in [
+            "a.test",
+            "a.test:0",
+            "a.test:",
+            "u:p@a.test:443",
+            "/path",
+            "a!:1",
+        ] {
+            assert!(matches!(of(wrong), Err(Error::Authority)), "{wrong}");
+        }
+    }
+
+    fn inside(connect: &str, uri: &str, host: &str) -> Result<Target, Error> {
+        let tunnel = Scope::Tunnel(Tunnel {
+            scheme: Scheme::HTTPS,
+            origin: Origin::of_connect(&request("CONNECT", connect)).unwrap(),
+            named_otherwise: None,
+        });
+        let mut request = request("GET", uri);
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_str(host).unwrap());
+        Target::of(&request, &tunnel)
+    }
+
+    #[test]
+    fn a_request_inside_a_tunnel_is_for_its_host() {
+        let target = inside("api.test:443", "/path?query", "API.test").unwrap();
+        assert_eq!(target.uri, "https://API.test/path?query");
+        assert_eq!(target.audience, "https://api.test");
+        let target = inside("api.test:8443", "/", "api.test:8443").unwrap();
+        assert_eq!(target.audience, "https://api.test:8443");
+        assert!(inside("api.test:443", "https://api.test:443/", "api.test").is_ok());
+        assert!(inside("[::1]:443", "/", "[::1]").is_ok());
+    }
+
+    #[test]
+    fn another_host_inside_a_tunnel_is_misdirected() {
+        for (connect, uri, host) in [
+            ("api.test:443", "/", "evil.test"),
+            ("api.test:443", "/", "api.test:8443"),
+            ("api.test:8443", "/", "api.test"),
+            ("api.test:443", "https://evil.test/", "api.test"),
+            ("api.test:443", "https://api.test/", "evil.test"),
+            ("api.test:443", "http://api.test/", "api.test"),
+            ("192.0.2.1:443", "/", "api.test"),
+        ] {
+            let error = inside(connect, uri, host).unwrap_err();
+            assert!(
+                matches!(error, Error::Misdirected(..)),
+                "{uri} {host}: {error}"
+            );
+        }
     }
 }

@@ -2,46 +2,69 @@
 
 use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
 use std::fmt;
 
 /// A private key and the one algorithm it signs with.
-pub struct SigningKey {
-    rsa: RsaKeyPair,
+pub struct SigningKey(Pair);
+
+enum Pair {
+    Rsa(RsaKeyPair),
+    P256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
 }
 
 impl SigningKey {
-    /// Reads the first private key of a PEM file: PKCS#1 (RFC 8017 §A.1.2, `RSA PRIVATE KEY`) or
-    /// PKCS#8 (RFC 5958, `PRIVATE KEY`), not encrypted.
+    /// Reads the first private key of a PEM file: PKCS#1 (RFC 8017 §A.1.2, `RSA PRIVATE KEY`), SEC1
+    /// (RFC 5915, `EC PRIVATE KEY`) or PKCS#8 (RFC 5958, `PRIVATE KEY`), not encrypted.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         refuse_encrypted(pem)?;
-        let rsa = match first_private_key(pem)? {
-            (SectionKind::RsaPrivateKey, der) => RsaKeyPair::from_der(&der)?,
+        let pair = match first_private_key(pem)? {
+            (SectionKind::RsaPrivateKey, der) => Pair::Rsa(RsaKeyPair::from_der(&der)?),
             (SectionKind::PrivateKey, der) => from_pkcs8(&der)?,
-            _ => return Err(KeyError::WrongType("EC")),
+            (_, der) => p256(&der)?,
         };
-        Ok(Self { rsa })
+        Ok(Self(pair))
     }
 
     /// `alg` (RFC 7518 §3.1) of the signatures this key makes.
     pub fn algorithm(&self) -> &'static str {
-        "RS256"
+        match &self.0 {
+            Pair::Rsa(_) => "RS256",
+            Pair::P256(_) => "ES256",
+            // RFC 8037 §3.1.
+            Pair::Ed25519(_) => "EdDSA",
+        }
     }
 
     /// The JWS signature (RFC 7515 §5.1) of a signing input.
     pub(crate) fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
-        let mut signature = vec![0; self.rsa.public_modulus_len()];
-        // RFC 7518 §3.3: RS256 is RSASSA-PKCS1-v1_5 with SHA-256. It is deterministic: the
-        // generator is asked for by the signature of the function, not by the algorithm.
-        self.rsa.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            signing_input,
-            &mut signature,
-        )?;
-        Ok(signature)
+        match &self.0 {
+            Pair::Rsa(key) => sign_rsa(key, signing_input),
+            // RFC 7518 §3.4: "The JWS Signature value […] the concatenation of R and S".
+            Pair::P256(key) => {
+                let signature = key.sign(&SystemRandom::new(), signing_input)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Pair::Ed25519(key) => Ok(key.sign(signing_input).as_ref().to_vec()),
+        }
     }
+}
+
+fn sign_rsa(key: &RsaKeyPair, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    let mut signature = vec![0; key.public_modulus_len()];
+    // RFC 7518 §3.3: RS256 is RSASSA-PKCS1-v1_5 with SHA-256. It is deterministic: the generator is
+    // asked for by the signature of the function, not by the algorithm.
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        signing_input,
+        &mut signature,
+    )?;
+    Ok(signature)
 }
 
 impl fmt::Debug for SigningKey {
@@ -69,13 +92,13 @@ pub enum KeyError {
     #[error("the PEM block is malformed: {0}")]
     MalformedPem(&'static str),
     /// A key, but for another algorithm.
-    #[error("is an {0} key; this version signs with RSA")]
+    #[error("is an {0} key; jwtproxy signs with RSA, P-256 and Ed25519 keys")]
     WrongType(&'static str),
     /// RFC 7518 §3.3: "A key of size 2048 bits or larger MUST be used".
     #[error("the RSA key is too small: RS256 needs 2048 bits or more")]
     TooSmall,
-    /// The block holds no sound RSA key.
-    #[error("is no valid RSA private key ({0})")]
+    /// The block holds no sound key.
+    #[error("is no valid private key ({0})")]
     Invalid(&'static str),
 }
 
@@ -88,8 +111,8 @@ impl From<KeyRejected> for KeyError {
     }
 }
 
-const EXPECTED: &str = "expected \"-----BEGIN RSA PRIVATE KEY-----\" (PKCS#1) or \
-                        \"-----BEGIN PRIVATE KEY-----\" (PKCS#8)";
+const EXPECTED: &str = "expected \"-----BEGIN RSA PRIVATE KEY-----\" (PKCS#1), \"-----BEGIN EC \
+                        PRIVATE KEY-----\" (SEC1) or \"-----BEGIN PRIVATE KEY-----\" (PKCS#8)";
 
 /// An encrypted PKCS#8 key has a label of its own (RFC 7468 §11); an encrypted PKCS#1 key has the
 /// usual label and RFC 1421 headers inside.
@@ -138,24 +161,35 @@ fn first_label(pem: &[u8]) -> Option<String> {
     is_label.then(|| label.to_owned())
 }
 
-fn from_pkcs8(der: &[u8]) -> Result<RsaKeyPair, KeyError> {
-    RsaKeyPair::from_pkcs8(der).map_err(|rejected| match other_key_type(der) {
-        Some(name) => KeyError::WrongType(name),
-        None => rejected.into(),
-    })
+fn from_pkcs8(der: &[u8]) -> Result<Pair, KeyError> {
+    match key_type(der) {
+        Some("EC") => p256(der),
+        Some("Ed25519") => Ok(Pair::Ed25519(Ed25519KeyPair::from_pkcs8(der)?)),
+        Some(other) => Err(KeyError::WrongType(other)),
+        None => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(der)?)),
+    }
 }
 
-/// Names the key by its object identifier, for the error message only: in PKCS#8 (RFC 5958 §2) it
-/// stands within the first bytes, behind two sequence headers and the version.
-fn other_key_type(der: &[u8]) -> Option<&'static str> {
+/// SEC1 or PKCS#8.
+fn p256(der: &[u8]) -> Result<Pair, KeyError> {
+    let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der);
+    // The one mistake to expect is another curve, and the library does not say so.
+    key.map(Pair::P256)
+        .map_err(|_| KeyError::WrongType("EC key on another curve or damaged EC"))
+}
+
+/// Names a key that is not RSA by its object identifier: in PKCS#8 (RFC 5958 §2) it stands within
+/// the first bytes, behind two sequence headers and the version. Whether it is a sound key of that
+/// type is for the library to say.
+fn key_type(der: &[u8]) -> Option<&'static str> {
     let head = der.get(..24)?;
-    OTHER_KEY_TYPES
+    KEY_TYPES
         .iter()
         .find(|(identifier, _)| contains(head, identifier))
         .map(|(_, name)| *name)
 }
 
-const OTHER_KEY_TYPES: [(&[u8], &str); 4] = [
+const KEY_TYPES: [(&[u8], &str); 4] = [
     // 1.2.840.10045.2.1, id-ecPublicKey (RFC 5480 §2.1.1)
     (b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", "EC"),
     // 1.3.101.112, id-Ed25519 (RFC 8410 §3)
@@ -175,10 +209,16 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+        VerificationAlgorithm,
+    };
 
     const PKCS1: &[u8] = include_bytes!("../../tests/keys/pkcs1.pem");
     const PKCS8: &[u8] = include_bytes!("../../tests/keys/pkcs8.pem");
+    const EC_SEC1: &[u8] = include_bytes!("../../tests/keys/ec-sec1.pem");
+    const EC_PKCS8: &[u8] = include_bytes!("../../tests/keys/ec-pkcs8.pem");
+    const ED25519: &[u8] = include_bytes!("../../tests/keys/ed25519.pem");
     const PUBLIC: &[u8] = include_bytes!("../../tests/keys/pkcs1-public.der");
 
     fn error_of(pem: &[u8]) -> KeyError {
@@ -227,15 +267,39 @@ mod tests {
     }
 
     #[test]
+    fn ec_and_ed25519_keys_sign_with_their_own_algorithms() {
+        for (pem, algorithm, verification) in [
+            (
+                EC_SEC1,
+                "ES256",
+                &ECDSA_P256_SHA256_FIXED as &dyn VerificationAlgorithm,
+            ),
+            (EC_PKCS8, "ES256", &ECDSA_P256_SHA256_FIXED),
+            (ED25519, "EdDSA", &aws_lc_rs::signature::ED25519),
+        ] {
+            let key = SigningKey::from_pem(pem).unwrap();
+            assert_eq!(key.algorithm(), algorithm);
+            let signature = key.sign(b"text").unwrap();
+            assert_eq!(signature.len(), 64);
+            let public_key = match &key.0 {
+                Pair::P256(pair) => pair.public_key().as_ref().to_vec(),
+                Pair::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+                Pair::Rsa(_) => unreachable!(),
+            };
+            assert!(
+                verification
+                    .verify_sig(&public_key, b"text", &signature)
+                    .is_ok()
+            );
+        }
+    }
+
+    #[test]
     fn keys_for_other_algorithms_are_named() {
-        let ec_sec1 = include_bytes!("../../tests/keys/ec-sec1.pem");
-        let ec_pkcs8 = include_bytes!("../../tests/keys/ec-pkcs8.pem");
-        let ed25519 = include_bytes!("../../tests/keys/ed25519.pem");
         let rsa_pss = include_bytes!("../../tests/keys/rsa-pss.pem");
-        assert_eq!(error_of(ec_sec1), KeyError::WrongType("EC"));
-        assert_eq!(error_of(ec_pkcs8), KeyError::WrongType("EC"));
-        assert_eq!(error_of(ed25519), KeyError::WrongType("Ed25519"));
         assert_eq!(error_of(rsa_pss), KeyError::WrongType("RSA-PSS"));
+        let p384 = include_bytes!("../../tests/keys/p384.pem");
+        assert!(matches!(error_of(p384), KeyError::WrongType(_)));
     }
 
     #[test]

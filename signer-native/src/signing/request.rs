@@ -6,6 +6,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use http::HeaderValue;
 use jwt_core::issue::{self, Issuer};
 use jwt_core::time::Timestamp;
+use serde_json::{Map, Value};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -87,13 +88,15 @@ impl RequestSigner {
         current.clone().map_err(SigningError::NoKey)
     }
 
-    /// `Bearer <token>` (RFC 6750 §2.1) for one request to `audience`.
+    /// `Bearer <token>` (RFC 6750 §2.1) for one request to `audience`, with claims beyond the usual
+    /// ones.
     pub fn authorization(
         &self,
         audience: &str,
+        extra: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<HeaderValue, SigningError> {
-        let token = self.token(audience, now)?;
+        let token = self.token(audience, extra, now)?;
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| SigningError::HeaderValue)?;
         // Keeps it out of Debug output.
@@ -101,10 +104,15 @@ impl RequestSigner {
         Ok(value)
     }
 
-    fn token(&self, audience: &str, now: Timestamp) -> Result<String, SigningError> {
+    fn token(
+        &self,
+        audience: &str,
+        extra: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<String, SigningError> {
         let current = self.current()?;
         let nonce = random_nonce(self.claims.nonce_length).map_err(|_| SigningError::Random)?;
-        let signing_input = current.issuer.signing_input(audience, &nonce, now);
+        let signing_input = current.issuer.signing_input(audience, extra, &nonce, now);
         let signature = current
             .key
             .sign(signing_input.as_bytes())
@@ -163,12 +171,18 @@ mod tests {
         let signer = signer(32);
         let now = Timestamp::from_seconds(1_700_000_000).unwrap();
         signer.use_no_key("it awaits approval");
-        let error = signer.authorization("http://a.test", now).unwrap_err();
+        let error = signer
+            .authorization("http://a.test", &Map::new(), now)
+            .unwrap_err();
         assert_eq!(error.to_string(), "it awaits approval");
         let key = include_bytes!("../../tests/keys/pkcs1.pem");
         signer.use_key(SigningKey::from_pem(key).unwrap(), "next");
         assert_eq!(signer.current().unwrap().issuer.key_id, "next");
-        assert!(signer.authorization("http://a.test", now).is_ok());
+        assert!(
+            signer
+                .authorization("http://a.test", &Map::new(), now)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -182,7 +196,9 @@ mod tests {
     #[test]
     fn debug_shows_neither_key_nor_token() {
         let now = Timestamp::from_seconds(1_700_000_000).unwrap();
-        let value = signer(32).authorization("http://a.test", now).unwrap();
+        let value = signer(32)
+            .authorization("http://a.test", &Map::new(), now)
+            .unwrap();
         assert!(value.as_bytes().starts_with(b"Bearer ey"));
         assert_eq!(format!("{value:?}"), "Sensitive");
         let shown = format!("{:?}", signer(32));

@@ -20,5 +20,11 @@ mod fields;
 mod connections;
 mod shutdown;
 // What does not pass, and what the client is told.
+mod access;
 mod failures;
 mod refusals;
+mod smuggling;
+// How much it takes.
+mod limits;
+// CONNECT without a look inside.
+mod tunnels;

@@ -15,13 +15,18 @@ async fn a_request_in_asterisk_form_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connect_is_refused() {
+async fn without_an_authority_a_connect_is_refused() {
     assert_refused("CONNECT {upstream} HTTP/1.1", "403").await;
 }
 
 #[tokio::test]
-async fn https_is_refused() {
-    assert_refused("GET https://{upstream}/ HTTP/1.1", "400").await;
+async fn a_connect_without_a_port_is_refused() {
+    assert_refused("CONNECT a.test HTTP/1.1", "400").await;
+}
+
+#[tokio::test]
+async fn another_scheme_is_refused() {
+    assert_refused("GET ftp://{upstream}/ HTTP/1.1", "400").await;
 }
 
 #[tokio::test]
@@ -32,7 +37,7 @@ async fn a_second_host_is_refused() {
 #[tokio::test]
 async fn a_body_in_an_unknown_transfer_coding_is_refused() {
     let start = "POST http://{upstream}/ HTTP/1.1\r\nTransfer-Encoding: gzip, chunked";
-    assert_refused(start, "501").await;
+    assert_refused(start, "400").await;
 }
 
 /// Sends a request that begins with `start` and names the upstream wherever it can.

@@ -2,7 +2,7 @@
 
 use crate::message::within;
 use jwt_core::issue::Issuer;
-use signer_native::proxy::{Listener, Proxy, Settings};
+use signer_native::proxy::{Listener, Parts, Proxy, Settings};
 use signer_native::signing::{RequestSigner, SigningKey};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +24,14 @@ impl RunningProxy {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
+        Self::start_from(Parts::default(), settings).await
+    }
+
+    pub(crate) async fn start_from(parts: Parts, settings: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, signal) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, settings, signal));
+        let task = tokio::spawn(serve(listener, parts, settings, signal));
         Self {
             address,
             shutdown: Some(shutdown),
@@ -57,10 +61,11 @@ impl Drop for RunningProxy {
 
 pub(crate) async fn serve(
     listener: impl Listener,
+    parts: Parts,
     settings: Settings,
     shutdown: oneshot::Receiver<()>,
 ) {
-    let proxy = Proxy::new(Arc::new(signer()), settings);
+    let proxy = Proxy::new(Arc::new(signer()), parts, settings);
     let signal = async {
         let _ = shutdown.await;
     };

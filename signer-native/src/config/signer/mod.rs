@@ -1,47 +1,63 @@
 //! `jwtproxy.signer_proxy`.
 
-use super::SignerProxy;
-use super::address::{listen_address, on_all_addresses};
+mod admin;
+mod credentials;
+mod egress;
+mod hosts;
+mod interception;
+mod limits;
+
 use super::private_key::{PrivateKey, private_key};
+use super::{SignerProxy, address};
 use crate::keys;
-use crate::proxy::Settings;
+use crate::proxy::Parts;
 use crate::signing::{RequestSigner, TokenClaims};
 use jwt_core::config::reader::{self, Section};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest `jti`; far beyond what makes one unique, and no header's worth of bytes.
 const MAX_NONCE_LENGTH: u32 = 1024;
 
 pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
-    let listen = section
-        .field("listen_addr")
-        .or(on_all_addresses(8080), listen_address);
-    let shutdown_timeout = section
-        .field("shutdown_timeout")
-        .or(Duration::from_secs(60), reader::duration);
-    section
-        .field("socket_permission")
-        .or(0o755, reader::integer(0..=0o7777));
-    for not_yet in [
-        "ca_key_file",
-        "ca_crt_file",
-        "trusted_certificates",
-        "insecure_skip_verify",
-    ] {
-        section.field(not_yet).not_supported_yet();
+    let listen = address::listen(section, 8080);
+    let settings = limits::settings(section);
+    let mut warnings = Warnings::default();
+    let interceptor = interception::interceptor(section);
+    if let Some(None) = interceptor {
+        warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }
+    let egress = egress::egress(section, &mut warnings);
+    let admin = admin::admin(section);
+    let policy = hosts::policy(section);
+    let credentials = credentials::credentials(section);
     let signer = section.field("signer").section(request_signer);
-    let settings = Settings {
-        shutdown_timeout: shutdown_timeout?,
-        ..Settings::default()
-    };
     let (signer, keys) = signer?;
     Some(SignerProxy {
         listen: listen?,
         signer,
         keys,
-        settings,
+        parts: Parts {
+            interceptor: interceptor?,
+            egress: egress?,
+            policy: policy?,
+            credentials: credentials?,
+            metrics: Arc::default(),
+        },
+        settings: settings?,
+        admin: admin?,
+        warnings: warnings.0,
     })
+}
+
+/// What an operator should know of a configuration that is in order.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn add(&mut self, text: impl Into<String>) {
+        self.0.push(text.into());
+    }
 }
 
 fn request_signer(section: &mut Section<'_>) -> Option<(RequestSigner, Option<keys::Settings>)> {

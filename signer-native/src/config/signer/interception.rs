@@ -1,0 +1,39 @@
+//! `ca_key_file` and `ca_crt_file`.
+
+use super::super::file;
+use crate::interception::{Authority, Interceptor};
+use jwt_core::config::reader::Section;
+
+/// `Some(None)` when both are absent: CONNECT is refused then.
+pub(super) fn interceptor(section: &mut Section<'_>) -> Option<Option<Interceptor>> {
+    let key_field = section.field("ca_key_file");
+    let certificate_field = section.field("ca_crt_file");
+    match (key_field.is_present(), certificate_field.is_present()) {
+        (false, false) => return Some(None),
+        (true, false) => {
+            certificate_field.mistake("missing: it goes together with ca_key_file");
+            return None;
+        }
+        (false, true) => {
+            key_field.mistake("missing: it goes together with ca_crt_file");
+            return None;
+        }
+        (true, true) => {}
+    }
+    let key = key_field.required(file::read);
+    let certificates = certificate_field.required(file::read);
+    let authority = match Authority::from_pem(&key?, &certificates?) {
+        Ok(authority) => authority,
+        Err(error) => {
+            section.mistake(format!("ca_key_file and ca_crt_file: {error}"));
+            return None;
+        }
+    };
+    match Interceptor::new(authority) {
+        Ok(interceptor) => Some(Some(interceptor)),
+        Err(error) => {
+            section.mistake(format!("ca_key_file and ca_crt_file: {error}"));
+            None
+        }
+    }
+}

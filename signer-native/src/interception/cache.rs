@@ -1,0 +1,183 @@
+//! The certificates that are in use, so that each is made once.
+
+use super::leaf::{Leaf, LeafError};
+use super::{Authority, AuthorityError};
+use lru::LruCache;
+use prometheus_client::metrics::counter::Counter;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::ProducesTickets;
+use rustls_pki_types::ServerName;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+/// Hosts whose certificates are kept: some ten kilobytes each.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// Filled by the first who needs it, while the others wait.
+type Slot = Arc<OnceCell<Leaf>>;
+
+/// Gives each host its certificate.
+pub struct Interceptor {
+    authority: Arc<Authority>,
+    tickets: Arc<dyn ProducesTickets>,
+    slots: Mutex<LruCache<ServerName<'static>, Slot>>,
+    counters: CacheCounters,
+}
+
+/// How often a certificate was there already.
+#[derive(Clone, Debug, Default)]
+pub struct CacheCounters {
+    /// Found.
+    pub hits: Counter,
+    /// Had to be made.
+    pub misses: Counter,
+}
+
+impl Interceptor {
+    /// One that issues with `authority`.
+    pub fn new(authority: Authority) -> Result<Self, AuthorityError> {
+        Ok(Self {
+            authority: Arc::new(authority),
+            tickets: Ticketer::new().map_err(|_| AuthorityError::KeyType)?,
+            slots: Mutex::new(LruCache::new(CAPACITY)),
+            counters: CacheCounters::default(),
+        })
+    }
+
+    /// What TLS needs to speak as `host`, made at most once however many ask.
+    pub async fn tls_for(&self, host: ServerName<'static>) -> Result<Arc<ServerConfig>, LeafError> {
+        self.tls_at(host, OffsetDateTime::now_utc()).await
+    }
+
+    /// They go on counting.
+    pub fn counters(&self) -> &CacheCounters {
+        &self.counters
+    }
+
+    async fn tls_at(
+        &self,
+        host: ServerName<'static>,
+        now: OffsetDateTime,
+    ) -> Result<Arc<ServerConfig>, LeafError> {
+        let slot = self.slot(&host, now);
+        let leaf = slot.get_or_try_init(|| self.issue(host, now)).await?;
+        Ok(Arc::clone(&leaf.tls))
+    }
+
+    /// An empty slot takes the place of one whose certificate is due for renewal.
+    fn slot(&self, host: &ServerName<'static>, now: OffsetDateTime) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(host)
+            && slot
+                .get()
+                .is_none_or(|leaf| leaf.is_fresh(&self.authority, now))
+        {
+            self.counters.hits.inc();
+            return Arc::clone(slot);
+        }
+        self.counters.misses.inc();
+        let slot = Slot::default();
+        slots.put(host.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Away from the threads that serve: an RSA signature of 4096 bits takes milliseconds.
+    async fn issue(
+        &self,
+        host: ServerName<'static>,
+        now: OffsetDateTime,
+    ) -> Result<Leaf, LeafError> {
+        let authority = Arc::clone(&self.authority);
+        let tickets = Arc::clone(&self.tickets);
+        tokio::task::spawn_blocking(move || Leaf::issue(&authority, &host, &tickets, now))
+            .await
+            // Only when the runtime is going down.
+            .map_err(|_| LeafError::Issue(rcgen::Error::RingUnspecified))?
+    }
+}
+
+impl fmt::Debug for Interceptor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Interceptor")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::Duration;
+
+    fn interceptor() -> Interceptor {
+        let key = include_bytes!("../../tests/ca/ec-pkcs8.pem");
+        let certificate = include_bytes!("../../tests/ca/ec.crt");
+        Interceptor::new(Authority::from_pem(key, certificate).unwrap()).unwrap()
+    }
+
+    fn host(name: &str) -> ServerName<'static> {
+        ServerName::try_from(name.to_owned()).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_who_ask_at_once_get_one_certificate() {
+        let interceptor = Arc::new(interceptor());
+        let asked: Vec<_> = (0..50)
+            .map(|_| {
+                let interceptor = Arc::clone(&interceptor);
+                tokio::spawn(async move { interceptor.tls_for(host("a.test")).await.unwrap() })
+            })
+            .collect();
+        let mut configs = Vec::new();
+        for task in asked {
+            configs.push(task.await.unwrap());
+        }
+        assert!(
+            configs
+                .windows(2)
+                .all(|pair| Arc::ptr_eq(&pair[0], &pair[1]))
+        );
+        let counters = interceptor.counters();
+        assert_eq!((counters.hits.get(), counters.misses.get()), (49, 1));
+    }
+
+    #[tokio::test]
+    async fn hosts_have_certificates_of_their_own() {
+        let interceptor = interceptor();
+        let one = interceptor.tls_for(host("a.test")).await.unwrap();
+        let other = interceptor.tls_for(host("b.test")).await.unwrap();
+        assert!(!Arc::ptr_eq(&one, &other));
+        // Whatever the case of the name.
+        let again = interceptor.tls_for(host("A.Test")).await.unwrap();
+        assert!(Arc::ptr_eq(&one, &again));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_near_its_end_is_replaced() {
+        let interceptor = interceptor();
+        let now = OffsetDateTime::now_utc();
+        let at = |now| interceptor.tls_at(host("a.test"), now);
+        let old = at(now).await.unwrap();
+        assert!(Arc::ptr_eq(
+            &old,
+            &at(now + Duration::hours(1)).await.unwrap()
+        ));
+        let new = at(now + Duration::hours(20)).await.unwrap();
+        assert!(!Arc::ptr_eq(&old, &new));
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_there_is_room_for() {
+        let interceptor = interceptor();
+        for number in 0..CAPACITY.get() + 10 {
+            interceptor.slot(&host(&format!("h{number}.test")), OffsetDateTime::now_utc());
+        }
+        let slots = interceptor.slots.lock().unwrap();
+        assert_eq!(slots.len(), CAPACITY.get());
+    }
+}

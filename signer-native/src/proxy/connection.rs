@@ -1,0 +1,154 @@
+//! One connection of a client, from its first request to its end.
+
+use super::error::Malformed;
+use super::forward::ResponseBody;
+use super::framing::{Refusal, StrictFraming};
+use super::idle::Usage;
+use super::server::Server;
+use super::target::Scope;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+/// The version that a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// Finds out that a client is gone, which no TCP packet says.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Serves a connection until either side closes it, or until its requests are finished once the
+/// shutdown has begun.
+pub(super) async fn serve<S>(server: Arc<Server>, stream: S, scope: Scope, speaks: Speaks)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match speaks {
+        Speaks::Http1 => serve_http1(server, stream, scope).await,
+        Speaks::Http2 => serve_http2(server, stream, scope).await,
+    }
+}
+
+async fn serve_http1<S>(server: Arc<Server>, stream: S, scope: Scope)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = &server.settings;
+    let stream = StrictFraming::new(stream, settings.max_header_size);
+    let refusal = stream.refusal();
+    let usage = Arc::new(Usage::new());
+    let service = service(Arc::clone(&server), scope, refusal, usage);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_read_timeout)
+        .max_buf_size(settings.max_header_size)
+        .preserve_header_case(true)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    run(connection, server.lifetime.draining()).await;
+}
+
+async fn serve_http2<S>(server: Arc<Server>, stream: S, scope: Scope)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = &server.settings;
+    let usage = Arc::new(Usage::new());
+    let service = service(
+        Arc::clone(&server),
+        scope,
+        Refusal::default(),
+        Arc::clone(&usage),
+    );
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .max_header_list_size(u32::try_from(settings.max_header_size).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), service);
+    // Of an HTTP/1.1 connection hyper sees that it is unused.
+    let end = async {
+        tokio::select! {
+            () = server.lifetime.draining() => {}
+            () = usage.unused(settings.header_read_timeout) => {}
+        }
+    };
+    run(connection, end).await;
+}
+
+/// What answers the requests of a connection.
+fn service(
+    server: Arc<Server>,
+    scope: Scope,
+    refusal: Refusal,
+    usage: Arc<Usage>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<ResponseBody>,
+    Error = Infallible,
+    Future: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
+> + Send {
+    let scope = Arc::new(scope);
+    service_fn(move |request: Request<Incoming>| {
+        let (server, scope) = (Arc::clone(&server), Arc::clone(&scope));
+        let in_flight = usage.request();
+        // Now: a refusal that comes later is of a later request.
+        let refused: Option<Malformed> = refusal.get().copied();
+        async move {
+            let _in_flight = in_flight;
+            Ok(server.answer(request, &scope, refused).await)
+        }
+    })
+}
+
+/// A connection that can be asked to end.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn shut_down(self: Pin<&mut Self>);
+}
+
+impl<S, C> Graceful for http1::UpgradeableConnection<TokioIo<S>, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, C> Graceful for http2::Connection<TokioIo<S>, C, TokioExecutor>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    C::Future: Send + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn run(connection: impl Graceful, end: impl Future<Output = ()>) {
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = end => {
+            connection.as_mut().shut_down();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,133 @@
+//! The way to the servers: TCP, or a parent proxy, and TLS on top.
+
+mod dial;
+mod parent;
+mod trust;
+mod wire;
+
+pub use parent::{ParentProxy, ParentProxyError};
+pub use trust::{Trust, TrustError, certificates};
+
+use super::Settings;
+use super::error::Error;
+use super::request_body::RequestBody;
+use crate::admin::Metrics;
+use dial::{Bounded, Dialer};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use dial::DialError;
+pub(super) use wire::Wire;
+
+/// How servers are reached.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    /// Which certificates are believed.
+    pub trust: Trust,
+    /// The proxy that everything goes through, if there is one.
+    pub parent: Option<Arc<ParentProxy>>,
+}
+
+/// How a request is to be sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/2 where the server offers it by ALPN, else HTTP/1.1.
+    Negotiated,
+    /// HTTP/1.1, for an upgrade.
+    Http1,
+    /// HTTP/2 without TLS, where the client has shown that it knows (RFC 9113 §3.3).
+    Http2PriorKnowledge,
+}
+
+/// Connections to servers, kept and reused.
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    negotiated: HttpClient,
+    http1: HttpClient,
+    http2: HttpClient,
+    tunnels: Bounded<Dialer>,
+}
+
+type HttpClient = Client<Bounded<HttpsConnector<Dialer>>, RequestBody>;
+
+/// Finds out that a server is gone, which no TCP packet says.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Upstreams {
+    /// `own` is where the proxy itself listens: nothing is sent there.
+    pub(super) fn new(
+        egress: &Egress,
+        settings: &Settings,
+        own: Option<SocketAddr>,
+        metrics: &Metrics,
+    ) -> Self {
+        let open = metrics.upstream_connections().clone();
+        let dialer = Dialer::new(egress.parent.clone(), settings.connect_timeout, own, open);
+        let tls = egress.trust.client_config();
+        let bounded = |inner| Bounded::new(inner, settings.connect_timeout);
+        let https = || {
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+        };
+        let negotiated = https().enable_http1().enable_http2();
+        let http1 = https().enable_http1();
+        let http2 = https().enable_http2();
+        Self {
+            negotiated: client(settings).build(bounded(negotiated.wrap_connector(dialer.clone()))),
+            http1: client(settings).build(bounded(http1.wrap_connector(dialer.tunnelling()))),
+            http2: client(settings)
+                .http2_only(true)
+                .build(bounded(http2.wrap_connector(dialer.tunnelling()))),
+            tunnels: Bounded::new(dialer.tunnelling(), settings.connect_timeout),
+        }
+    }
+
+    /// Sends a request and waits for the header section of the response.
+    pub(super) async fn request(
+        &self,
+        request: Request<RequestBody>,
+        protocol: Protocol,
+    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        let client = match protocol {
+            Protocol::Negotiated => &self.negotiated,
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2PriorKnowledge => &self.http2,
+        };
+        client.request(request).await
+    }
+
+    /// A connection for bytes that are none of our business.
+    pub(super) async fn connect(
+        &self,
+        authority: &http::uri::Authority,
+    ) -> Result<TokioIo<Wire>, Error> {
+        let uri = http::Uri::builder()
+            .scheme("http")
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build()
+            .map_err(|_| Error::Authority)?;
+        let wire = self.tunnels.connect(uri).await;
+        let wire = wire.map_err(|error| Error::from_dialing(authority.clone(), &*error))?;
+        Ok(TokioIo::new(wire))
+    }
+}
+
+fn client(settings: &Settings) -> Builder {
+    let mut client = Client::builder(TokioExecutor::new());
+    client
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(settings.pool_idle_timeout)
+        .http1_preserve_header_case(true)
+        .http1_title_case_headers(true)
+        .http2_keep_alive_interval(PING_INTERVAL);
+    client
+}

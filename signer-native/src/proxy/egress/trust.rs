@@ -1,0 +1,134 @@
+//! Which servers are believed to be who they say.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+
+/// The TLS side of the way to servers.
+#[derive(Clone, Debug)]
+pub struct Trust(ClientConfig);
+
+/// Why a file gives no certificates to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// There is none in it.
+    #[error("found no certificate; expected PEM with \"-----BEGIN CERTIFICATE-----\"")]
+    NoCertificate,
+    /// One of them cannot be read.
+    #[error("certificate {0} of the file is damaged")]
+    Damaged(usize),
+}
+
+impl Trust {
+    /// The certificates that the system trusts: those of OpenSSL's folders, or of `SSL_CERT_FILE`
+    /// and `SSL_CERT_DIR`. Also says how many there are and what could not be read.
+    ///
+    /// Read with rustls-native-certs rather than judged by rustls-platform-verifier: on the
+    /// systems this runs on the two trust the same, and trusted_certificates replaces one set of
+    /// roots by another this way, with the verification the same for both.
+    pub fn system() -> (Self, usize, Vec<String>) {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (usable, _) = roots.add_parsable_certificates(found.certs);
+        let errors = found.errors.iter().map(ToString::to_string).collect();
+        (Self::roots(roots), usable, errors)
+    }
+
+    /// These certificates and no others.
+    pub fn only(certificates: Vec<CertificateDer<'static>>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            roots
+                .add(certificate)
+                .map_err(|_| TrustError::Damaged(index + 1))?;
+        }
+        Ok(Self::roots(roots))
+    }
+
+    /// No certificate at all.
+    pub fn nobody() -> Self {
+        Self::roots(RootCertStore::empty())
+    }
+
+    /// Whoever answers, with whatever certificate.
+    pub fn anyone() -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut this = Self::roots(RootCertStore::empty());
+        this.0
+            .dangerous()
+            .set_certificate_verifier(Arc::new(NoVerification(provider)));
+        this
+    }
+
+    pub(super) fn client_config(&self) -> ClientConfig {
+        self.0.clone()
+    }
+
+    fn roots(roots: RootCertStore) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+        let builder = ClientConfig::builder_with_provider(provider);
+        #[expect(clippy::expect_used, reason = "two constants that go together")]
+        let builder = builder
+            .with_protocol_versions(&versions)
+            .expect("the provider has cipher suites for both versions");
+        Self(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// The certificates of a PEM file.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => {
+            // Each must be one that can be trusted.
+            Trust::only(certificates.clone())?;
+            Ok(certificates)
+        }
+        _ => Err(TrustError::NoCertificate),
+    }
+}
+
+/// `insecure_skip_verify`: the handshake is checked, but not whose certificate it is.
+#[derive(Debug)]
+struct NoVerification(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for NoVerification {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

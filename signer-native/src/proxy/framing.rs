@@ -1,0 +1,296 @@
+//! What HTTP/1 clients send, let through only where its framing has one reading.
+//!
+//! Request smuggling lives on two parties that find the end of a request at different places.
+//! hyper reads each of these shapes in the right way or refuses it, but some it repairs without a
+//! word: of `Content-Length` beside `Transfer-Encoding` it drops the length, of two equal lengths
+//! it drops one, and it takes a bare LF for a line's end. RFC 9112 leaves a server the choice to
+//! refuse them all, and no honest client sends them:
+//!
+//! | shape | RFC 9112 |
+//! |---|---|
+//! | `Content-Length` and `Transfer-Encoding` | §6.1, §6.3: "ought to be handled as an error" |
+//! | several `Content-Length` fields, or a list in one | §6.3: "MUST treat it as an unrecoverable error", but for equal ones |
+//! | any `Transfer-Encoding` but one `chunked` | §6.1, §6.3: refused unless understood |
+//! | obs-fold | §5.2: "MUST either reject the message by sending a 400 (Bad Request) […] or replace" |
+//! | whitespace before the colon | §5.1: "MUST reject" |
+//! | a bare CR, a NUL | §2.2: invalid |
+//! | a bare LF as a line's end | §2.2: "MAY recognize" |
+
+mod chunked;
+mod head;
+
+use super::error::Malformed;
+use chunked::Chunked;
+use head::Framing;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Why the requests of a connection ended, for whoever answers.
+pub(super) type Refusal = Arc<OnceLock<Malformed>>;
+
+/// In place of a refused request, so that it is answered in its turn: after those before it.
+const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+
+/// A client's connection whose requests are looked at before hyper reads them.
+///
+/// It hands on the bytes of one message at most at a time. So the answer to a request is begun
+/// before the next one is looked at, and a [`Refusal`] is never taken for an earlier one's.
+#[derive(Debug)]
+pub(super) struct StrictFraming<S> {
+    stream: S,
+    state: State,
+    /// Read, but not looked at.
+    input: Vec<u8>,
+    /// Looked at, to be read.
+    output: Vec<u8>,
+    max_head: usize,
+    refusal: Refusal,
+}
+
+#[derive(Debug)]
+enum State {
+    /// In a header section, or before one.
+    Head,
+    /// In a body with so many bytes to come.
+    Length(u64),
+    Chunked(Chunked),
+    /// No more requests, or none that are for us to look at.
+    Open,
+    /// What comes is thrown away.
+    Refused,
+}
+
+impl<S> StrictFraming<S> {
+    pub(super) fn new(stream: S, max_head: usize) -> Self {
+        Self {
+            stream,
+            state: State::Head,
+            input: Vec::new(),
+            output: Vec::new(),
+            max_head,
+            refusal: Refusal::default(),
+        }
+    }
+
+    /// Set once a request was refused.
+    pub(super) fn refusal(&self) -> Refusal {
+        Arc::clone(&self.refusal)
+    }
+
+    /// Moves what may be read now from the input to the output.
+    fn advance(&mut self) {
+        let passed = match &mut self.state {
+            State::Head => return self.advance_head(),
+            State::Refused => {
+                self.input.clear();
+                return;
+            }
+            State::Open => self.input.len(),
+            State::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX);
+                let passed = here.min(self.input.len());
+                *left -= passed as u64;
+                if *left == 0 {
+                    self.state = State::Head;
+                }
+                passed
+            }
+            State::Chunked(chunked) => {
+                let (passed, end) = chunked.advance(&self.input);
+                match end {
+                    chunked::End::NotYet => {}
+                    chunked::End::Complete => self.state = State::Head,
+                    // hyper says what is wrong with it.
+                    chunked::End::Malformed => self.state = State::Open,
+                }
+                passed
+            }
+        };
+        self.output.extend(self.input.drain(..passed));
+    }
+
+    fn advance_head(&mut self) {
+        let Some(length) = head::length(&self.input) else {
+            if self.input.len() > self.max_head {
+                // hyper answers 431 to what does not end.
+                self.state = State::Open;
+            } else if let Some(problem) = head::begins_wrong(&self.input) {
+                self.refuse(problem);
+            }
+            return;
+        };
+        let head = self.input.get(..length).unwrap_or_default();
+        match head::framing(head) {
+            Ok(framing) => {
+                self.state = match framing {
+                    Framing::Length(0) => State::Head,
+                    Framing::Length(length) => State::Length(length),
+                    Framing::Chunked => State::Chunked(Chunked::default()),
+                    Framing::Unknown => State::Open,
+                };
+                self.output.extend(self.input.drain(..length));
+            }
+            Err(problem) => self.refuse(problem),
+        }
+    }
+
+    fn refuse(&mut self, problem: Malformed) {
+        // The first is the only one.
+        let _ = self.refusal.set(problem);
+        self.state = State::Refused;
+        self.output.extend_from_slice(PLACEHOLDER);
+    }
+}
+
+impl<S: AsyncRead + Unpin> StrictFraming<S> {
+    /// Reads more; whether there was any.
+    fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [std::mem::MaybeUninit::uninit(); 8 << 10];
+        let mut space = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
+        self.input.extend_from_slice(space.filled());
+        Poll::Ready(Ok(!space.filled().is_empty()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if !this.output.is_empty() {
+                let length = this.output.len().min(buffer.remaining());
+                buffer.put_slice(this.output.get(..length).unwrap_or_default());
+                this.output.drain(..length);
+                return Poll::Ready(Ok(()));
+            }
+            if this.input.is_empty() && matches!(this.state, State::Open) {
+                return Pin::new(&mut this.stream).poll_read(context, buffer);
+            }
+            this.advance();
+            if this.output.is_empty() && !ready!(this.poll_input(context))? {
+                // The client has ended, perhaps in the middle: hyper knows what that means.
+                this.state = State::Open;
+                if this.input.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for StrictFraming<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    /// What arrives of these bytes, however they are cut, and the refusal.
+    async fn through(sent: &[u8]) -> (Vec<u8>, Option<Malformed>) {
+        let mut results = Vec::new();
+        for size in [1, 3, 1000] {
+            let chunks = sent.chunks(size).map(<[u8]>::to_vec);
+            let mut stream = in_pieces(chunks);
+            let mut strict = StrictFraming::new(&mut stream, 1000);
+            let refusal = strict.refusal();
+            let mut read = Vec::new();
+            strict.read_to_end(&mut read).await.unwrap();
+            results.push((read, refusal.get().copied()));
+        }
+        assert!(
+            results.windows(2).all(|pair| pair[0] == pair[1]),
+            "{results:?}"
+        );
+        results.pop().unwrap()
+    }
+
+    /// A stream that gives one of these at each read.
+    fn in_pieces(chunks: impl Iterator<Item = Vec<u8>> + Unpin) -> impl AsyncRead + Unpin {
+        struct Cut<I>(I);
+        impl<I: Iterator<Item = Vec<u8>> + Unpin> AsyncRead for Cut<I> {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                if let Some(chunk) = self.0.next() {
+                    buffer.put_slice(&chunk);
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+        Cut(chunks)
+    }
+
+    #[tokio::test]
+    async fn what_is_sound_passes_unchanged() {
+        for sent in [
+            &b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            b"\r\nPOST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n\
+              3;x=y\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            b"CONNECT a:443 HTTP/1.1\r\n\r\n\x16\x03\x01\0\n\nanything",
+            b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x05\0\nhello",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04",
+            b"GET / HTTP/1.1\r\nHos",
+        ] {
+            let (read, refusal) = through(sent).await;
+            assert_eq!(
+                String::from_utf8_lossy(&read),
+                String::from_utf8_lossy(sent)
+            );
+            assert_eq!(refusal, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_request_before_a_refused_one_still_passes() {
+        let good = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nok".to_vec();
+        let bad = b"GET / HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nokGET / ...";
+        let (read, refusal) = through(&[&good[..], bad].concat()).await;
+        assert_eq!(read, [&good[..], PLACEHOLDER].concat());
+        assert_eq!(refusal, Some(Malformed::Lengths));
+    }
+
+    #[tokio::test]
+    async fn a_header_section_that_does_not_end_is_left_to_hyper() {
+        let sent = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(2000));
+        let (read, refusal) = through(sent.as_bytes()).await;
+        assert_eq!((read.len(), refusal), (sent.len(), None));
+    }
+}

@@ -1,0 +1,177 @@
+//! Connections on which nothing happens.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+/// A stream that fails once no byte has passed in either direction for some time, whatever is
+/// spoken on it.
+#[derive(Debug)]
+pub(super) struct IdleTimeout<S> {
+    stream: S,
+    patience: Duration,
+    last: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> IdleTimeout<S> {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
+        Self {
+            stream,
+            patience,
+            last: Instant::now(),
+            alarm: Box::pin(sleep(patience)),
+        }
+    }
+
+    /// Notes progress, and where there is none, how long there was none.
+    fn watched<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.last = Instant::now();
+            return result;
+        }
+        // Set anew only when it rings: that is cheaper than with each byte.
+        while self.alarm.as_mut().poll(context).is_ready() {
+            let end = self.last + self.patience;
+            if end <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.alarm.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.watched(context, result)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watched(context, result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watched(context, result)
+    }
+}
+
+/// How busy a connection is with requests: over HTTP/2 pings pass even when it is not.
+#[derive(Debug)]
+pub(super) struct Usage {
+    in_flight: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+/// A request in flight.
+pub(super) struct InFlight(Arc<Usage>);
+
+impl Usage {
+    pub(super) fn new() -> Self {
+        Self {
+            in_flight: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Until the value is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Ready once there has been no request for so long.
+    pub(super) async fn unused(&self, patience: Duration) {
+        loop {
+            let end = *self.last.lock().unwrap_or_else(PoisonError::into_inner) + patience;
+            if self.in_flight.load(Ordering::SeqCst) > 0 {
+                sleep(patience).await;
+            } else if end <= Instant::now() {
+                return;
+            } else {
+                sleep_until(end).await;
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Instant::now();
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_stream_and_traffic_in_either_direction_keeps_it() {
+        let (mut other, stream) = tokio::io::duplex(10);
+        let mut stream = IdleTimeout::new(stream, Duration::from_secs(10));
+        for _ in 0..3 {
+            let nothing = tokio::time::timeout(Duration::from_secs(9), stream.read_u8()).await;
+            assert!(nothing.is_err());
+            stream.write_all(b"x").await.unwrap();
+            other.read_u8().await.unwrap();
+        }
+        let silence = stream.read_u8().await.unwrap_err();
+        assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_unused_after_its_last_request() {
+        let usage = Arc::new(Usage::new());
+        let patience = Duration::from_secs(10);
+        let request = usage.request();
+        let started = Instant::now();
+        let unused = usage.unused(patience);
+        let end = async {
+            sleep(Duration::from_secs(35)).await;
+            drop(request);
+        };
+        tokio::join!(unused, end);
+        assert!(started.elapsed() >= Duration::from_secs(45));
+    }
+}

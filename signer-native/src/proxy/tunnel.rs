@@ -1,0 +1,173 @@
+//! CONNECT (RFC 9110 §9.3.6): the inside is either read and signed, or passes untouched.
+
+use super::connection::{self, Speaks};
+use super::error::Error;
+use super::forward::ResponseBody;
+use super::prefixed::Prefixed;
+use super::server::Server;
+use super::target::{Origin, Scope, Tunnel};
+use crate::admin::Outcome;
+use crate::policy::Action;
+use http::uri::Scheme;
+use http::{Request, Response};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, copy_bidirectional};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tracing::debug;
+
+/// What a client sends first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// A TLS handshake record (RFC 8446 §5.1).
+    Tls,
+    /// The preface of HTTP/2 (RFC 9113 §3.4): no method begins like it.
+    Http2,
+    /// Most likely a request of HTTP/1.
+    Other,
+}
+
+impl Opening {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => None,
+            [0x16, ..] => Some(Self::Tls),
+            b"P" | b"PR" => None,
+            [b'P', b'R', b'I', ..] => Some(Self::Http2),
+            _ => Some(Self::Other),
+        }
+    }
+}
+
+/// Answers a CONNECT. What follows runs by itself once the client has the answer.
+pub(super) async fn open(
+    server: Arc<Server>,
+    mut request: Request<Incoming>,
+) -> Result<(Response<ResponseBody>, Outcome), Error> {
+    let origin = Origin::of_connect(&request)?;
+    let client = hyper::upgrade::on(&mut request);
+    let outcome = match server.policy.action(&origin.host, origin.port) {
+        Action::Deny => return Err(Error::Denied(origin.authority)),
+        Action::Tunnel => {
+            let upstream = server
+                .forwarder
+                .upstreams()
+                .connect(&origin.authority)
+                .await?;
+            server.lifetime.spawn(pass_bytes(client, upstream));
+            Outcome::Tunnelled
+        }
+        Action::Sign(_) | Action::Pass if server.interceptor.is_some() => {
+            let inside = intercept(Arc::clone(&server), client, origin);
+            server.lifetime.spawn(inside);
+            Outcome::Intercepted
+        }
+        Action::Sign(_) | Action::Pass => return Err(Error::NoAuthority),
+    };
+    Ok((Response::new(Either::Right(Full::default())), outcome))
+}
+
+async fn pass_bytes(client: OnUpgrade, mut upstream: impl AsyncRead + AsyncWrite + Unpin) {
+    let Ok(client) = client.await else { return };
+    let ended = copy_bidirectional(&mut TokioIo::new(client), &mut upstream).await;
+    if let Err(error) = ended {
+        debug!(%error, "tunnel ended");
+    }
+}
+
+/// Boxed, since the inside is served by the same code as the outside.
+fn intercept(
+    server: Arc<Server>,
+    client: OnUpgrade,
+    origin: Origin,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let Ok(client) = client.await else { return };
+        let authority = origin.authority.clone();
+        if let Err(error) = serve_inside(server, client, origin).await {
+            debug!(%authority, %error, "tunnel ended");
+        }
+    })
+}
+
+async fn serve_inside(server: Arc<Server>, client: Upgraded, origin: Origin) -> io::Result<()> {
+    let mut stream = TokioIo::new(client);
+    let patience = server.settings.header_read_timeout;
+    let (opening, first) = tokio::select! {
+        read = timeout(patience, read_opening(&mut stream)) => read??,
+        // Nothing is in flight yet.
+        () = server.lifetime.draining() => return Ok(()),
+    };
+    let stream = Prefixed::new(first, stream);
+    let plain = match opening {
+        Opening::Tls => None,
+        Opening::Http2 => Some(Speaks::Http2),
+        Opening::Other => Some(Speaks::Http1),
+    };
+    if let Some(speaks) = plain {
+        let scope = Scope::Tunnel(Tunnel {
+            scheme: Scheme::HTTP,
+            origin,
+            named_otherwise: None,
+        });
+        connection::serve(server, stream, scope, speaks).await;
+        return Ok(());
+    }
+    let (stream, named_otherwise) =
+        timeout(patience, handshake(&server, stream, &origin)).await??;
+    let speaks = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Speaks::Http2,
+        _ => Speaks::Http1,
+    };
+    let scope = Scope::Tunnel(Tunnel {
+        scheme: Scheme::HTTPS,
+        origin,
+        named_otherwise,
+    });
+    connection::serve(server, stream, scope, speaks).await;
+    Ok(())
+}
+
+async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Opening, Vec<u8>)> {
+    let mut first = Vec::new();
+    loop {
+        if let Some(opening) = Opening::of(&first) {
+            return Ok((opening, first));
+        }
+        first.push(stream.read_u8().await?);
+    }
+}
+
+type Tls<S> = tokio_rustls::server::TlsStream<S>;
+
+/// TLS with the client, under the name that it asks for: where that is not the one of the CONNECT
+/// it comes back too, and the client can be told so.
+async fn handshake<S>(
+    server: &Server,
+    stream: S,
+    origin: &Origin,
+) -> io::Result<(Tls<S>, Option<String>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let interceptor = server.interceptor.as_ref();
+    let interceptor = interceptor.ok_or(io::ErrorKind::Unsupported)?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let sni = start.client_hello().server_name().map(ToOwned::to_owned);
+    let named_otherwise = sni.filter(|name| !origin.host.is_named(name));
+    let name = match &named_otherwise {
+        Some(name) => name.clone().try_into().ok(),
+        None => origin.host.server_name(),
+    };
+    let name = name.ok_or_else(|| io::Error::other("no certificate can name this host"))?;
+    let tls = interceptor.tls_for(name).await.map_err(io::Error::other)?;
+    Ok((start.into_stream(tls).await?, named_otherwise))
+}

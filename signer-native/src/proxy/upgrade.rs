@@ -1,0 +1,52 @@
+//! WebSocket (RFC 6455), the one protocol that a request may switch to.
+//!
+//! Others are not passed on: behind `h2c` a client would go on with requests that nobody signs.
+
+use super::lifetime::Lifetime;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+use tracing::debug;
+
+/// The client's side of an upgrade it has asked for.
+#[derive(Debug)]
+pub(super) struct Upgrade(OnUpgrade);
+
+impl Upgrade {
+    /// RFC 6455 §4.1: a GET of HTTP/1.1 with `Upgrade: websocket` and `Connection: Upgrade`.
+    pub(super) fn wanted<B>(request: &mut Request<B>) -> Option<Self> {
+        let wanted = request.method() == Method::GET
+            && request.version() == Version::HTTP_11
+            && names(request.headers(), UPGRADE, "websocket")
+            && names(request.headers(), CONNECTION, "upgrade");
+        wanted.then(|| Self(hyper::upgrade::on(request)))
+    }
+
+    /// Joins both sides once the client has the response, until either closes.
+    pub(super) fn join<B>(self, response: &mut Response<B>, lifetime: &Lifetime) {
+        let upstream = hyper::upgrade::on(&mut *response);
+        ask(response.headers_mut());
+        lifetime.spawn(async move {
+            let (Ok(client), Ok(upstream)) = tokio::join!(self.0, upstream) else {
+                return;
+            };
+            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            if let Err(error) = copy_bidirectional(&mut client, &mut upstream).await {
+                debug!(%error, "upgraded connection ended");
+            }
+        });
+    }
+}
+
+/// The two fields, as they were before the hop-by-hop ones were taken off.
+pub(super) fn ask(headers: &mut HeaderMap) {
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+}
+
+/// Whether a list-based field has that member.
+fn names(headers: &HeaderMap, field: http::HeaderName, member: &str) -> bool {
+    super::hop_by_hop::list(headers, &field).any(|found| found.eq_ignore_ascii_case(member))
+}
