@@ -16,6 +16,7 @@ pub mod handover;
 pub mod issue;
 pub mod key;
 pub mod key_cache;
+pub mod key_lifecycle;
 pub mod machine;
 pub mod nonce;
 pub mod nonce_bucket;

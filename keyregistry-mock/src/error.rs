@@ -1,5 +1,7 @@
 //! What can go wrong, in the words the user sees.
 
+use crate::server::TlsError;
+use crate::store::StorageError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,12 @@ pub enum Error {
     /// The process cannot be told about SIGTERM and SIGINT.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
+    /// The keys cannot be kept.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The certificate and its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The seeds hold mistakes: all of them, one a line.
     #[error("{}", lines(.0))]
     Seeds(Vec<Mistake>),

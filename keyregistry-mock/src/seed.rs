@@ -25,14 +25,14 @@ mod services;
 
 use crate::error::{Error, Mistake, Unexpected};
 use crate::jwk::PublicJwk;
-use crate::store::{KeyState, Registry};
+use crate::store::{Key, KeyState, NamedKey};
 use jwt_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Reads seed files and key flags into a new registry, or reports every mistake in all of them.
-pub fn load(files: &[PathBuf], key_flags: &[String]) -> Result<Registry, Error> {
+/// Reads seed files and key flags, or reports every mistake in all of them.
+pub fn load(files: &[PathBuf], key_flags: &[String]) -> Result<Vec<NamedKey>, Error> {
     let mut seeds = Seeds::default();
     for file in files {
         services::read(file, &mut seeds);
@@ -40,7 +40,7 @@ pub fn load(files: &[PathBuf], key_flags: &[String]) -> Result<Registry, Error> 
     for flag in key_flags {
         key_flag::read(flag, &mut seeds);
     }
-    seeds.into_registry()
+    seeds.into_keys()
 }
 
 /// What was read so far, good and bad.
@@ -86,16 +86,21 @@ impl Seeds {
         self.keys.insert(name, key);
     }
 
-    fn into_registry(self) -> Result<Registry, Error> {
+    fn into_keys(self) -> Result<Vec<NamedKey>, Error> {
         if !self.mistakes.is_empty() {
             return Err(Error::Seeds(self.mistakes));
         }
-        let registry = Registry::new();
-        for ((service, kid), key) in self.keys {
-            registry.publish(&service, &kid, key.jwk.with_kid(&kid), key.state);
-            registry.set_expiry(&service, &kid, key.expires);
-        }
-        Ok(registry)
+        let named = |((service, kid), seed): ((String, String), SeedKey)| NamedKey {
+            key: Key {
+                jwk: seed.jwk.with_kid(&kid),
+                state: seed.state,
+                expires: seed.expires,
+                rotation: None,
+            },
+            service,
+            kid,
+        };
+        Ok(self.keys.into_iter().map(named).collect())
     }
 }
 

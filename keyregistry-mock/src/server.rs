@@ -1,20 +1,27 @@
 //! The registry on HTTP.
 
+mod admin;
 mod base_path;
+mod connections;
+mod metrics;
 mod recording;
 mod routes;
+mod tls;
+mod writes;
 
+pub use admin::{AdminServer, AdminToken};
 pub use base_path::BasePath;
 pub use recording::RecordedRequest;
+pub use tls::{TlsError, TlsIdentity};
 
+use crate::clock::Clock;
 use crate::error::Error;
+use crate::publication::{Approval, Rules};
 use crate::store::Registry;
+use connections::Listening;
 use recording::RequestLog;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 /// How a registry is served.
 #[derive(Clone, Debug)]
@@ -26,28 +33,67 @@ pub struct Options {
     /// Whether requests are kept for [`Server::requests`]. They take memory for as long as the
     /// server runs: for tests only.
     pub record_requests: bool,
+    /// The registry's own address, which the tokens on requests must name as their `aud`. By
+    /// default the address it listens on.
+    pub audience: Option<String>,
+    /// Whether new keys need somebody to vouch for them.
+    pub approval: Approval,
+    /// How long a key is served on after a rotation has replaced it.
+    pub grace: Duration,
+    /// How far the clock of whoever publishes may be ahead.
+    pub max_skew: Duration,
+    /// The longest lifetime of a token on a request.
+    pub max_ttl: Duration,
+    /// With it, HTTPS is spoken.
+    pub tls: Option<TlsIdentity>,
+    /// The clock it goes by.
+    pub clock: Clock,
 }
 
 impl Default for Options {
-    /// Ten minutes, at the root, requests recorded.
+    /// Ten minutes, at the root, requests recorded, the defaults of [`Rules::new`].
     fn default() -> Self {
+        let rules = Rules::new("");
         Self {
             max_age: Duration::from_secs(600),
             base_path: BasePath::default(),
             record_requests: true,
+            audience: None,
+            approval: rules.approval,
+            grace: rules.grace,
+            max_skew: rules.policy.max_skew,
+            max_ttl: rules.policy.max_ttl,
+            tls: None,
+            clock: Clock::default(),
         }
+    }
+}
+
+impl Options {
+    fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    fn rules(&self, local_addr: SocketAddr) -> Rules {
+        let own_address = || format!("{}://{local_addr}", self.scheme());
+        let mut rules = Rules::new(self.audience.clone().unwrap_or_else(own_address));
+        rules.policy.max_skew = self.max_skew;
+        rules.policy.max_ttl = self.max_ttl;
+        rules.approval = self.approval;
+        rules.grace = self.grace;
+        rules
     }
 }
 
 /// A running registry. It stops when dropped, or, to wait for it, with [`Server::shutdown`].
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
-    base_path: BasePath,
+    url: String,
     requests: RequestLog,
-    // Dropping it is what stops the task.
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    listening: Listening,
 }
 
 impl Server {
@@ -59,38 +105,31 @@ impl Server {
         registry: Registry,
         options: Options,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
-
+        let bound = connections::bind(address).await?;
+        let local_addr = bound.address();
         let requests = RequestLog::new(options.record_requests);
-        let base_path = options.base_path.clone();
-        let router = routes::router(registry, &options, requests.clone());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-            // Nothing is ever sent: the sender is dropped.
-            let _ = stopped.await;
-        });
+        let rules = options.rules(local_addr);
+        let router = routes::router(registry, rules, &options, requests.clone());
+        let url = format!(
+            "{}://{local_addr}{}/",
+            options.scheme(),
+            options.base_path.prefix()
+        );
         Ok(Self {
-            local_addr,
-            base_path,
+            url,
             requests,
-            stop,
-            task: tokio::spawn(async move {
-                // It fails on nothing: errors of single connections stay with them.
-                let _ = serving.await;
-            }),
+            listening: bound.serve(router, options.tls),
         })
     }
 
     /// The address it listens on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listening.address()
     }
 
     /// The base URL clients are given, ending in a slash.
     pub fn url(&self) -> String {
-        format!("http://{}{}/", self.local_addr, self.base_path.prefix())
+        self.url.clone()
     }
 
     /// The requests answered so far, in the order of their answers. A request is listed before
@@ -107,12 +146,6 @@ impl Server {
     /// Stops listening, lets running requests finish and returns when they have, or after five
     /// seconds at the latest.
     pub async fn shutdown(self) {
-        drop(self.stop);
-        if tokio::time::timeout(GRACE, self.task).await.is_err() {
-            tracing::warn!("stopped with requests still running");
-        }
+        self.listening.shutdown().await;
     }
 }
-
-/// Requests are answered from memory: whoever takes longer is not reading, or not writing.
-const GRACE: Duration = Duration::from_secs(5);

@@ -25,8 +25,10 @@ fn in_seconds(seconds: u64) -> Option<Timestamp> {
 
 #[tokio::test]
 async fn an_approved_key_is_served_with_a_max_age() {
-    let registry = Registry::new();
-    registry.publish("svc", "k", jwk("k"), KeyState::Approved);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
     let options = Options {
         max_age: Duration::from_secs(90),
         ..Options::default()
@@ -41,9 +43,11 @@ async fn an_approved_key_is_served_with_a_max_age() {
 
 #[tokio::test]
 async fn no_max_age_outlives_its_key() {
-    let registry = Registry::new();
-    registry.publish("svc", "k", jwk("k"), KeyState::Approved);
-    registry.set_expiry("svc", "k", in_seconds(30));
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
+    registry.set_expiry("svc", "k", in_seconds(30)).unwrap();
     let server = start(&registry, Options::default()).await;
     let answer = get(&server, "services/svc/keys/k").await;
     let max_age = answer.header("cache-control").strip_prefix("max-age=");
@@ -53,10 +57,16 @@ async fn no_max_age_outlives_its_key() {
 
 #[tokio::test]
 async fn keys_that_are_not_served_have_a_status_each() {
-    let registry = Registry::new();
-    registry.publish("svc", "pending", jwk("pending"), KeyState::Pending);
-    registry.publish("svc", "expired", jwk("expired"), KeyState::Approved);
-    registry.set_expiry("svc", "expired", in_seconds(0));
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "pending", jwk("pending"), KeyState::Pending)
+        .unwrap();
+    registry
+        .publish("svc", "expired", jwk("expired"), KeyState::Approved)
+        .unwrap();
+    registry
+        .set_expiry("svc", "expired", in_seconds(0))
+        .unwrap();
     let server = start(&registry, Options::default()).await;
     for (path, status) in [
         ("services/svc/keys/pending", StatusCode::CONFLICT),
@@ -74,22 +84,28 @@ async fn keys_that_are_not_served_have_a_status_each() {
 
 #[tokio::test]
 async fn a_change_shows_at_once() {
-    let registry = Registry::new();
-    registry.publish("svc", "k", jwk("k"), KeyState::Pending);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Pending)
+        .unwrap();
     let server = start(&registry, Options::default()).await;
     let path = "services/svc/keys/k";
     assert_eq!(get(&server, path).await.status, StatusCode::CONFLICT);
-    registry.approve("svc", "k");
+    registry.approve("svc", "k").unwrap();
     assert_eq!(get(&server, path).await.status, StatusCode::OK);
-    registry.remove("svc", "k");
+    registry.remove("svc", "k").unwrap();
     assert_eq!(get(&server, path).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn the_list_of_a_service_may_be_empty() {
-    let registry = Registry::new();
-    registry.publish("svc", "k", jwk("k"), KeyState::Approved);
-    registry.publish("svc", "p", jwk("p"), KeyState::Pending);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
+    registry
+        .publish("svc", "p", jwk("p"), KeyState::Pending)
+        .unwrap();
     let server = start(&registry, Options::default()).await;
     let answer = get(&server, "services/svc/keys").await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -125,24 +141,28 @@ async fn service_and_key_id_are_one_percent_encoded_segment_each() {
         ("..", "%2E%2e"),
         ("nul\0", "nul%00"),
     ];
-    let registry = Registry::new();
+    let registry = Registry::in_memory().unwrap();
     let server = start(&registry, Options::default()).await;
     for (id, encoded) in cases {
-        registry.publish(id, id, jwk(id), KeyState::Approved);
+        registry
+            .publish(id, id, jwk(id), KeyState::Approved)
+            .unwrap();
         let key = get(&server, &format!("services/{encoded}/keys/{encoded}")).await;
         assert_eq!(key.status, StatusCode::OK, "{encoded}");
         assert_eq!(key.json()["kid"], id);
         let list = get(&server, &format!("services/{encoded}/keys")).await;
         assert_eq!(list.json()["keys"][0]["kid"], id);
-        registry.remove(id, id);
+        registry.remove(id, id).unwrap();
         assert!(server.key_requests(id, id) >= 1, "{id}");
     }
 }
 
 #[tokio::test]
 async fn a_slash_that_is_not_encoded_separates() {
-    let registry = Registry::new();
-    registry.publish("a/b", "c/d", jwk("c/d"), KeyState::Approved);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("a/b", "c/d", jwk("c/d"), KeyState::Approved)
+        .unwrap();
     let server = start(&registry, Options::default()).await;
     for path in [
         "services/a/b/keys/c%2Fd",
@@ -160,7 +180,7 @@ async fn a_slash_that_is_not_encoded_separates() {
 
 #[tokio::test]
 async fn ids_that_are_not_percent_encoded_utf_8_are_malformed() {
-    let server = start(&Registry::new(), Options::default()).await;
+    let server = start(&Registry::in_memory().unwrap(), Options::default()).await;
     for path in [
         "services/svc/keys/100%",
         "services/svc/keys/%zz",
@@ -176,12 +196,17 @@ async fn ids_that_are_not_percent_encoded_utf_8_are_malformed() {
 
 #[tokio::test]
 async fn other_methods_are_not_allowed() {
-    let server = start(&Registry::new(), Options::default()).await;
-    for path in ["services/svc/keys/k", "services/svc/keys", "healthz"] {
-        for method in [Method::PUT, Method::DELETE, Method::POST, Method::OPTIONS] {
+    let server = start(&Registry::in_memory().unwrap(), Options::default()).await;
+    for (path, allow) in [
+        ("services/svc/keys/k", "GET,HEAD,PUT,DELETE"),
+        ("services/svc/keys", "GET,HEAD"),
+        ("healthz", "GET,HEAD"),
+        ("metrics", "GET,HEAD"),
+    ] {
+        for method in [Method::PATCH, Method::POST, Method::OPTIONS] {
             let answer = request(&server, method, path).await;
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-            assert_eq!(answer.header("allow"), "GET,HEAD");
+            assert_eq!(answer.header("allow"), allow);
             assert!(answer.json()["error"].is_string(), "{path}");
         }
         let answer = request(&server, Method::HEAD, path).await;
@@ -192,8 +217,10 @@ async fn other_methods_are_not_allowed() {
 
 #[tokio::test]
 async fn a_registry_may_live_below_a_path() {
-    let registry = Registry::new();
-    registry.publish("svc", "k", jwk("k"), KeyState::Approved);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
     for base_path in ["/base", "/base/", "/:a/*b/c%20d/"] {
         let options = Options {
             base_path: base_path.parse().unwrap(),
@@ -221,12 +248,14 @@ async fn a_registry_may_live_below_a_path() {
 
 #[tokio::test]
 async fn requests_are_counted_for_tests_to_ask() {
-    let registry = Registry::new();
-    registry.publish("a/b", "k", jwk("k"), KeyState::Approved);
+    let registry = Registry::in_memory().unwrap();
+    registry
+        .publish("a/b", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
     let server = start(&registry, Options::default()).await;
     assert_eq!(server.requests(), []);
     get(&server, "services/a%2Fb/keys/k?x=y").await;
-    request(&server, Method::PUT, "services/a%2fb/keys/k").await;
+    request(&server, Method::PATCH, "services/a%2fb/keys/k").await;
     get(&server, "services/a%2Fb/keys").await;
     get(&server, "elsewhere").await;
     get(&server, "services/svc/keys/%FF").await;
@@ -249,7 +278,7 @@ async fn requests_are_counted_for_tests_to_ask() {
         ("/services/svc/keys/%FF", None, None, 400),
     ];
     assert_eq!(seen, expected);
-    assert_eq!(requests[1].method, Method::PUT);
+    assert_eq!(requests[1].method, Method::PATCH);
 }
 
 #[tokio::test]
@@ -258,7 +287,7 @@ async fn requests_are_not_kept_when_nobody_will_ask() {
         record_requests: false,
         ..Options::default()
     };
-    let server = start(&Registry::new(), options).await;
+    let server = start(&Registry::in_memory().unwrap(), options).await;
     get(&server, "services/svc/keys/k").await;
     assert_eq!(server.requests(), []);
     assert_eq!(server.key_requests("svc", "k"), 0);
@@ -266,7 +295,7 @@ async fn requests_are_not_kept_when_nobody_will_ask() {
 
 #[tokio::test]
 async fn nothing_a_client_sends_brings_it_down() {
-    let server = start(&Registry::new(), Options::default()).await;
+    let server = start(&Registry::in_memory().unwrap(), Options::default()).await;
     let long = format!(
         "GET /services/{}/keys HTTP/1.1\r\nhost: x\r\n\r\n",
         "a".repeat(1 << 20)
@@ -286,7 +315,7 @@ async fn nothing_a_client_sends_brings_it_down() {
 
 #[tokio::test]
 async fn after_its_shutdown_the_port_is_free_for_the_next() {
-    let registry = Registry::new();
+    let registry = Registry::in_memory().unwrap();
     let server = start(&registry, Options::default()).await;
     let address = server.local_addr();
     // Connections that wait for nothing do not hold it up.
@@ -306,7 +335,7 @@ async fn after_its_shutdown_the_port_is_free_for_the_next() {
 
 #[tokio::test]
 async fn dropping_it_stops_it() {
-    let server = start(&Registry::new(), Options::default()).await;
+    let server = start(&Registry::in_memory().unwrap(), Options::default()).await;
     let address = server.local_addr();
     drop(server);
     let closed = async {
@@ -320,9 +349,9 @@ async fn dropping_it_stops_it() {
 
 #[tokio::test]
 async fn a_taken_address_is_an_error_that_names_it() {
-    let server = start(&Registry::new(), Options::default()).await;
+    let server = start(&Registry::in_memory().unwrap(), Options::default()).await;
     let address = server.local_addr();
-    let second = Server::start(address, Registry::new(), Options::default()).await;
+    let second = Server::start(address, Registry::in_memory().unwrap(), Options::default()).await;
     let error = second.unwrap_err().to_string();
     let expected = format!("cannot listen on {address}: ");
     assert!(error.starts_with(&expected), "{error}");

@@ -52,7 +52,10 @@ impl Seeds {
     }
 
     fn load(&self) -> Result<Registry, Error> {
-        seed::load(&self.files, &self.key_flags)
+        let keys = seed::load(&self.files, &self.key_flags)?;
+        let registry = Registry::in_memory()?;
+        registry.put_all(keys)?;
+        Ok(registry)
     }
 
     /// The mistakes, their folder left out.

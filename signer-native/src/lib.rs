@@ -4,6 +4,7 @@ pub mod admin;
 pub mod command_line;
 pub mod config;
 pub mod interception;
+pub mod keys;
 pub mod policy;
 pub mod proxy;
 pub mod run;

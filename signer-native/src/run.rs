@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Readiness};
 use crate::config::{Config, SignerProxy};
+use crate::keys::{KeyKeeper, StoreError};
 use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
@@ -34,6 +35,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The folder of the signing keys cannot be used.
+    #[error("signer_proxy: {0}")]
+    Keys(#[from] StoreError),
     /// The operating system refuses something that always works.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -66,6 +70,7 @@ pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunErro
 }
 
 struct RunningSigner {
+    keys: Option<KeyKeeper>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     readiness: Readiness,
@@ -77,28 +82,38 @@ impl RunningSigner {
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
-        // A preshared key is there from the start.
-        let readiness = Readiness::new(|| true);
-        let metrics = Arc::clone(&signer.parts.metrics);
-        metrics.key_active(SystemTime::now(), None);
+        // All that can be in somebody's way comes before the first key is made.
+        let bound = Bound::new(&signer.listen).await?;
         let admin = match signer.admin {
-            Some(address) => {
-                let listener = bind(address).await?;
-                Some(tokio::spawn(admin::serve(
-                    listener,
-                    metrics,
-                    readiness.clone(),
-                )))
-            }
+            Some(address) => Some(bind(address).await?),
             None => None,
         };
-        let proxy = Proxy::new(Arc::new(signer.signer), signer.parts, signer.settings);
+        let request_signer = Arc::new(signer.signer);
+        let metrics = Arc::clone(&signer.parts.metrics);
+        let keys = match signer.keys {
+            Some(settings) => Some(KeyKeeper::start(settings, Arc::clone(&request_signer))?),
+            None => {
+                // A preshared key is there from the start.
+                metrics.key_active(SystemTime::now(), None);
+                None
+            }
+        };
+        let readiness = Readiness::new({
+            let request_signer = Arc::clone(&request_signer);
+            move || request_signer.has_key()
+        });
+        let admin = admin.map(|listener| {
+            let serving = admin::serve(listener, metrics, readiness.clone());
+            tokio::spawn(serving)
+        });
+        let proxy = Proxy::new(request_signer, signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
-        let task = match signer.listen {
-            ListenAddress::Tcp(address) => serve(proxy, bind(address).await?, stopped),
-            ListenAddress::Unix(socket) => serve(proxy, bind_unix(&socket)?, stopped),
+        let task = match bound {
+            Bound::Tcp(listener) => serve(proxy, listener, stopped),
+            Bound::Unix(listener) => serve(proxy, listener, stopped),
         };
         Ok(Self {
+            keys,
             stop,
             task,
             readiness,
@@ -110,12 +125,35 @@ impl RunningSigner {
         self.readiness.shut_down();
         // The proxy may have ended already.
         let _ = self.stop.send(());
-        if let Err(error) = self.task.await {
-            error!("the signer has failed: {error}");
-        }
+        let proxy = async {
+            if let Err(error) = self.task.await {
+                error!("the signer has failed: {error}");
+            }
+        };
+        let keys = async {
+            if let Some(keys) = self.keys {
+                keys.finish().await;
+            }
+        };
+        tokio::join!(proxy, keys);
         // Up to here it says how the end goes.
         if let Some(admin) = self.admin {
             admin.abort();
+        }
+    }
+}
+
+/// Where clients come in.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Bound {
+    async fn new(address: &ListenAddress) -> Result<Self, RunError> {
+        match address {
+            ListenAddress::Tcp(address) => bind(*address).await.map(Self::Tcp),
+            ListenAddress::Unix(socket) => bind_unix(socket).map(Self::Unix),
         }
     }
 }

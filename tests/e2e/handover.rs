@@ -38,7 +38,7 @@ fn received(answer: &Answer) -> Vec<String> {
     let lines = headers.iter().map(|line| line.as_str().unwrap().to_owned());
     let mut lines: Vec<_> = lines
         .filter(|line| {
-            ["x-jwt", "authorization", "cookie"]
+            ["x-jwt", "x_jwt", "authorization", "cookie"]
                 .iter()
                 .any(|p| line.starts_with(p))
         })
@@ -68,6 +68,7 @@ async fn the_upstream_gets_the_claims_and_not_the_token() {
             ("authorization", bearer.as_str()),
             ("x-jwt-sub", "root"),
             ("X-JWT-Roles", "admin"),
+            ("x_jwt_sub", "root"),
             ("x-jwt-evil", "yes"),
             ("x-jwt-payload", "forged"),
         ];

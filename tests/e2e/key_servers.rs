@@ -166,7 +166,7 @@ async fn a_key_past_its_time_serves_while_the_registry_is_down_but_not_once_it_w
         .wait_for_metric("jwtproxy_key_cache{outcome=\"stale\"}", |stale| stale >= 1)
         .await;
 
-    registry.store().remove("svc", "k1");
+    assert!(registry.store().remove("svc", "k1").unwrap());
     registry.come_back().await;
     let deadline = Instant::now() + Duration::from_secs(30);
     while send().await.code() == 200 {

@@ -14,6 +14,8 @@ mod access;
 mod algorithms;
 /// A request on its whole way: signer, Envoy with the filter, upstream.
 mod chain;
+/// Clocks that are wrong: which, and by how much.
+mod clocks;
 /// The command: its configuration, its signals, its end.
 mod command;
 /// The reference documentation: every key, nothing else, and examples that are read.
@@ -34,8 +36,14 @@ mod hostile_requests;
 mod interception;
 /// Key servers of the type `jwks`: a set for each issuer.
 mod jwks;
+/// The signer killed at each step of a key's life.
+mod key_crashes;
 /// When keys are fetched, and what happens when they cannot be.
 mod key_fetches;
+/// The first key of a service, and the signers that share it.
+mod key_first_start;
+/// One key after the other, under load.
+mod key_rotation;
 /// Key servers in every state, and how they are spared.
 mod key_servers;
 /// Where a verifier listens: ports, unix sockets.
@@ -44,6 +52,10 @@ mod listeners;
 mod protocols;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
+/// A registry that is down, slow, or says something else.
+mod registry_outages;
+/// A whole life of a key at the registry, with curl and openssl alone.
+mod registry_trace;
 /// Single use, however many try at once.
 mod replays;
 /// What a restart forgets, and the guard against it.

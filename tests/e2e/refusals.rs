@@ -157,7 +157,7 @@ async fn expired_keys_are_refused_by_what_the_registry_says() {
     let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
     let past = jwt_core::time::Timestamp::from_seconds(now() - 10);
     registry.publish("svc", "old", KeyState::Approved);
-    assert!(registry.store().set_expiry("svc", "old", past));
+    assert!(registry.store().set_expiry("svc", "old", past).unwrap());
     let verifier = Verifier::start(&upstream, &registry, "").await;
     let token = with_header(&json!({"alg": "RS256", "kid": "old"}));
     let answer = client::get_with_token(verifier.address(), &token).await;

@@ -123,6 +123,24 @@ impl Jwtproxy {
         assert!(status.expect("kill").success());
     }
 
+    /// Kills it, as `kill -9` does, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a running process");
+    }
+
+    /// Waits until it has said this.
+    pub async fn says(&self, words: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{words:?} is not in\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Kills the Envoy that it runs.
     pub async fn kill_envoy(&self) {
         let pid = self.child.id().expect("a running process").to_string();
@@ -202,7 +220,7 @@ fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
 }
 
 fn command(config: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(binary("jwtproxy"));
     command
         .arg("-config")
         .arg(config)
@@ -214,14 +232,14 @@ fn command(config: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The binary that was built with this test.
-fn binary() -> PathBuf {
+/// A binary that was built with this test.
+pub fn binary(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("a path");
     let found = this
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("jwtproxy"));
+        .map(|folder| folder.join(name));
     let found = found.into_iter().find(|path| path.is_file());
-    found.expect("the binary jwtproxy beside the tests: run `make test`, or `cargo build` first")
+    found.expect("the binaries beside the tests: run `make test`, or `cargo build` first")
 }

@@ -22,7 +22,7 @@ impl TestRegistry {
 
     /// Starts on a free port with these options.
     pub async fn start_with(options: Options) -> Self {
-        let registry = Registry::new();
+        let registry = Registry::in_memory().expect("memory");
         publish(&registry, "svc", "k1", KeyState::Approved);
         let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::start(free_port, registry.clone(), options.clone()).await;
@@ -44,7 +44,8 @@ impl TestRegistry {
     pub fn publish_jwk(&self, service: &str, key_id: &str, jwk: &Value) {
         let jwk = PublicJwk::from_json(jwk.clone()).expect("a public key");
         self.registry
-            .publish(service, key_id, jwk, KeyState::Approved);
+            .publish(service, key_id, jwk, KeyState::Approved)
+            .expect("a database in memory");
     }
 
     /// The store behind it.
@@ -86,5 +87,7 @@ impl TestRegistry {
 fn publish(registry: &Registry, service: &str, key_id: &str, state: KeyState) {
     let jwk = TestSigner::service().public_key().to_jwk(key_id);
     let jwk = PublicJwk::from_json(jwk).expect("a public key");
-    registry.publish(service, key_id, jwk, state);
+    registry
+        .publish(service, key_id, jwk, state)
+        .expect("a database in memory");
 }

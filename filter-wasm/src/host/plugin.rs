@@ -106,7 +106,7 @@ impl Plugin {
 
     fn remove_reserved_headers(&self) {
         for name in self.gate.borrow().handover().reserved_headers() {
-            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, &name, None);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which requests came, for tests to ask.
 
+use super::metrics::Metrics;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{Method, StatusCode};
@@ -26,13 +27,20 @@ pub struct RecordedRequest {
 #[derive(Clone, Debug)]
 pub(super) struct RequestLog {
     requests: Option<Arc<Mutex<Vec<RecordedRequest>>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl RequestLog {
     pub(super) fn new(keep: bool) -> Self {
         Self {
             requests: keep.then(Arc::default),
+            metrics: Arc::default(),
         }
+    }
+
+    /// The numbers of all requests, kept or not.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     pub(super) fn all(&self) -> Vec<RecordedRequest> {
@@ -51,6 +59,7 @@ impl RequestLog {
     }
 
     fn add(&self, request: RecordedRequest) {
+        self.metrics.count(&request.method, request.status);
         if let Some(mut requests) = self.lock() {
             requests.push(request);
         }

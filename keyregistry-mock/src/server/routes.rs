@@ -1,27 +1,42 @@
 //! The calls of the protocol, and how each answer looks on the wire.
 
-use super::Options;
+use super::metrics::Metrics;
 use super::recording::{self, RequestLog};
+use super::{Options, writes};
+use crate::clock::Clock;
 use crate::jwk::PublicJwk;
+use crate::publication::Rules;
 use crate::store::{Lookup, Registry};
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{Path, RawPathParams, Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, Path, RawPathParams, Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jwt_core::time::Timestamp;
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No key, and no JWK around it, is longer in bytes.
+pub(super) const MAX_BODY: usize = 64 * 1024;
 
 /// All routes. Requests come by the log first, so that it sees refusals too.
-pub(super) fn router(registry: Registry, options: &Options, log: RequestLog) -> Router {
+pub(super) fn router(
+    registry: Registry,
+    rules: Rules,
+    options: &Options,
+    log: RequestLog,
+) -> Router {
     let base = options.base_path.prefix();
     let service = Service {
+        metrics: log.metrics(),
         registry,
+        rules: Arc::new(rules),
         max_age: options.max_age,
+        clock: options.clock,
     };
     Router::new()
         // Segments of the base path may begin with `:` or `*`, which older axum gave a meaning.
@@ -29,26 +44,49 @@ pub(super) fn router(registry: Registry, options: &Options, log: RequestLog) -> 
         .route(&format!("{base}/services/{{service}}/keys"), get(list_keys))
         .route(
             &format!("{base}/services/{{service}}/keys/{{kid}}"),
-            get(get_key),
+            get(get_key).put(writes::put_key).delete(writes::delete_key),
         )
-        // It tells about the process, not about what is behind the base path.
+        // They tell about the process, not about what is behind the base path.
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(refuse_malformed_ids))
         .layer(middleware::from_fn_with_state(log, recording::record))
+        .layer(middleware::from_fn_with_state(options.clock, put_date))
         .with_state(service)
 }
 
 /// What the handlers share.
 #[derive(Clone)]
-struct Service {
-    registry: Registry,
+pub(super) struct Service {
+    pub(super) registry: Registry,
+    pub(super) rules: Arc<Rules>,
+    pub(super) clock: Clock,
     max_age: Duration,
+    metrics: Arc<Metrics>,
+}
+
+async fn metrics(State(it): State<Service>) -> Response {
+    let text = it.metrics.render(&it.registry, it.clock.now());
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+/// RFC 9110 §6.6.1: an origin server with a clock sends `Date`. Clients read it to find out
+/// whose clock is wrong.
+async fn put_date(State(clock): State<Clock>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let date = httpdate::fmt_http_date(clock.system_time());
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 async fn list_keys(State(it): State<Service>, Path(service): Path<String>) -> Json<Value> {
-    let keys = it.registry.keys(&service, now());
+    let keys = it.registry.keys(&service, it.clock.now());
     let keys: Vec<Value> = keys.iter().map(PublicJwk::to_json).collect();
     Json(json!({ "keys": keys }))
 }
@@ -57,7 +95,7 @@ async fn get_key(
     State(it): State<Service>,
     Path((service, kid)): Path<(String, String)>,
 ) -> Response {
-    let now = now();
+    let now = it.clock.now();
     match it.registry.find(&service, &kid, now) {
         Lookup::Approved { jwk, expires } => {
             let max_age = max_age(it.max_age, expires, now);
@@ -80,14 +118,14 @@ async fn not_found() -> Response {
 }
 
 /// Answers 405; the router adds the `Allow` header (RFC 9110 §15.5.6).
-async fn method_not_allowed() -> Response {
+pub(super) async fn method_not_allowed() -> Response {
     let message = "the method is not allowed here: see the Allow header";
     error(StatusCode::METHOD_NOT_ALLOWED, message)
 }
 
 /// Service and key id are percent-encoded UTF-8 (RFC 3986 §2.1). The router would take a stray
 /// `%` for itself, which hides the mistake of a client that encodes nothing.
-async fn refuse_malformed_ids(
+pub(super) async fn refuse_malformed_ids(
     params: Result<RawPathParams, RawPathParamsRejection>,
     uri: Uri,
     request: Request,
@@ -118,15 +156,8 @@ fn max_age(configured: Duration, expires: Option<Timestamp>, now: Timestamp) -> 
     expires.map_or(configured, |expires| configured.min(expires.since(now)))
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
-}
-
-/// The one place that reads the clock.
-fn now() -> Timestamp {
-    // A clock before 1970 is taken for 1970.
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::from_unix(since_epoch.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A client, and keys to ask for.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use keyregistry_mock::jwk::PublicJwk;
@@ -51,11 +53,25 @@ pub(crate) async fn get(server: &Server, path: &str) -> Answer {
 
 /// Asks for a path below the server's base URL.
 pub(crate) async fn request(server: &Server, method: Method, path: &str) -> Answer {
+    ask(&server.url(), method, path, None, String::new()).await
+}
+
+/// Asks with this Authorization and body.
+pub(crate) async fn ask(
+    base: &str,
+    method: Method,
+    path: &str,
+    authorization: Option<&str>,
+    body: String,
+) -> Answer {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
-        .uri(format!("{}{path}", server.url()))
-        .body(Empty::<Bytes>::new());
+        .uri(format!("{base}{path}"));
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    let request = request.body(Full::new(Bytes::from(body)));
     let answer = client.request(request.unwrap()).await.unwrap();
     let (head, body) = answer.into_parts();
     Answer {

@@ -5,9 +5,11 @@
 
 mod address;
 mod file;
+mod private_key;
 mod signer;
 mod verifier;
 
+use crate::keys;
 use crate::proxy::{Parts, Settings};
 use crate::signing::RequestSigner;
 use envoy::verifier::{ListenAddress, SocketAddress, VerifierProxy};
@@ -31,6 +33,8 @@ pub struct SignerProxy {
     pub listen: ListenAddress,
     /// What it signs with.
     pub signer: RequestSigner,
+    /// Where its keys come from, if they look after themselves.
+    pub keys: Option<keys::Settings>,
     /// What it does beyond signing plain HTTP.
     pub parts: Parts,
     /// How patient it is.

@@ -41,7 +41,7 @@ impl SigningKey {
     }
 
     /// The JWS signature (RFC 7515 §5.1) of a signing input.
-    pub(super) fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    pub(crate) fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Unspecified> {
         match &self.0 {
             Pair::Rsa(key) => sign_rsa(key, signing_input),
             // RFC 7518 §3.4: "The JWS Signature value […] the concatenation of R and S".

@@ -4,4 +4,4 @@ mod key;
 mod request;
 
 pub use key::{KeyError, SigningKey};
-pub use request::{RequestSigner, SigningError};
+pub use request::{RequestSigner, SigningError, TokenClaims};

@@ -1,0 +1,82 @@
+//! The command line.
+
+mod manage;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use keyregistry_mock::{AdminToken, Error, Unexpected};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A key registry that speaks the jwtproxy key registry protocol.
+///
+/// Without a command it serves; the other commands manage the keys of one that runs, through its
+/// admin listener.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve keys
+    Serve(serve::Args),
+    #[command(flatten)]
+    Manage(manage::Command),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The registry does not run.
+    #[error(transparent)]
+    Registry(#[from] Error),
+    /// A file the user named is not what it should be.
+    #[error("{0}: {1}")]
+    File(PathBuf, Unexpected),
+    /// The registry that runs cannot be asked.
+    #[error("cannot ask {0}: {1}")]
+    Ask(String, String),
+    /// It has answered no.
+    #[error("the registry answered {0}: {1}")]
+    Refused(u16, String),
+}
+
+impl Failure {
+    /// 2 for what the user wrote, as for a wrong flag; 1 for what the machine refused.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Registry(Error::Seeds(_)) | Self::File(..) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl CommandLine {
+    /// Does what the command line asks for.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            None => serve::run(self.serve).await,
+            Some(Command::Serve(args)) => serve::run(args).await,
+            Some(Command::Manage(command)) => command.run().await,
+        }
+    }
+}
+
+fn read_token(path: &Path) -> Result<AdminToken, Failure> {
+    let failed = |unexpected| Failure::File(path.to_owned(), unexpected);
+    let text = read_text(path, "a file with the admin token")?;
+    AdminToken::new(&text).map_err(failed)
+}
+
+fn read_text(path: &Path, expected: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let found = format!("cannot be read: {error}");
+        let expected = expected.to_owned();
+        Failure::File(path.to_owned(), Unexpected { found, expected })
+    })
+}

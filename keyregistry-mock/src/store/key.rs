@@ -1,0 +1,94 @@
+//! One key of a service, and what there is to say about it at a given time.
+
+use crate::jwk::PublicJwk;
+use jwt_core::time::Timestamp;
+
+/// How far a key has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// Published, awaiting approval.
+    Pending,
+    /// Approved: served until it expires, and may sign requests to the registry.
+    Approved,
+    /// Replaced by a rotation: served for the time of grace, and may sign no more requests.
+    Retired,
+}
+
+impl KeyState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Approved, Self::Retired];
+
+    /// The word for it in files, answers and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// By its word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What a registry has to say about one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// No such key.
+    Unknown,
+    /// Published, awaiting approval, however old it is.
+    Pending,
+    /// Approved once, now expired.
+    Expired,
+    /// Approved and unexpired.
+    Approved {
+        /// The key.
+        jwk: PublicJwk,
+        /// When it expires; `None` is never.
+        expires: Option<Timestamp>,
+    },
+}
+
+/// A key as a registry keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key itself.
+    pub jwk: PublicJwk,
+    /// How far it has come.
+    pub state: KeyState,
+    /// When it expires, to the second; `None` is never.
+    pub expires: Option<Timestamp>,
+    /// After how many seconds its owner means to replace it.
+    pub rotation: Option<u32>,
+}
+
+impl Key {
+    /// What there is to say about it at `now`.
+    pub(crate) fn lookup(&self, now: Timestamp) -> Lookup {
+        match self.state {
+            KeyState::Pending => Lookup::Pending,
+            _ if self.is_expired(now) => Lookup::Expired,
+            _ => Lookup::Approved {
+                jwk: self.jwk.clone(),
+                expires: self.expires,
+            },
+        }
+    }
+
+    /// Whether verifiers may have it.
+    pub(super) fn is_served(&self, now: Timestamp) -> bool {
+        self.state != KeyState::Pending && !self.is_expired(now)
+    }
+
+    /// Whether it may sign requests to the registry, for other keys of its service.
+    pub(crate) fn may_sign(&self, now: Timestamp) -> bool {
+        self.state == KeyState::Approved && !self.is_expired(now)
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}

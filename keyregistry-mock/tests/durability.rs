@@ -1,0 +1,196 @@
+//! What a registry keeps when it is killed.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, but not the helpers beside them"
+)]
+
+mod process;
+
+use jwt_core::testing::TestSigner;
+use keyregistry_mock::jwk::PublicJwk;
+use keyregistry_mock::{Clock, Key, KeyState, NamedKey, Registry, StorageError};
+use process::{Process, command, stderr};
+use serde_json::json;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A token of the key `kid` of `svc`, and the body of its publication.
+fn publication(address: &str, kid: &str) -> (String, String) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = Clock::System.now().seconds();
+    let claims = json!({
+        "iss": "svc",
+        "aud": format!("http://{address}"),
+        "iat": now,
+        "nbf": now - 60,
+        "exp": now + 120,
+        "jti": NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
+    });
+    let key = TestSigner::service();
+    let header = json!({"alg": "RS256", "kid": kid});
+    let authorization = format!("Bearer {}", key.sign_with(&header, &claims));
+    (authorization, key.public_key().to_jwk(kid).to_string())
+}
+
+/// Publishes keys with new names, one after the other, until there is no answer any more, and
+/// notes the names whose publication was acknowledged.
+fn publish_until_killed(process: &Process, writer: u32, acknowledged: &Mutex<Vec<String>>) {
+    for number in 0.. {
+        let kid = format!("{writer}-{number}");
+        let path = format!("/services/svc/keys/{kid}");
+        let (authorization, jwk) = publication(&process.address, &kid);
+        match process.try_exchange("PUT", &path, &authorization, &jwk) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
+                acknowledged.lock().unwrap().push(kid);
+            }
+            _ => break,
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let args = [
+        "--database",
+        database.to_str().unwrap(),
+        "--approval",
+        "auto",
+    ];
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        let process = Arc::new(Process::start(&args));
+        for kid in &expected {
+            let answer = process.get(&format!("/services/svc/keys/{kid}"));
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{kid}: {answer}");
+        }
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (process, acknowledged) = (process.clone(), acknowledged.clone());
+                thread::spawn(move || {
+                    publish_until_killed(&process, round * 10 + writer, &acknowledged);
+                })
+            })
+            .collect();
+        while acknowledged.lock().unwrap().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(u64::from(50 + 70 * round)));
+        process.signal("-KILL");
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
+        let acknowledged = acknowledged.lock().unwrap();
+        expected.extend(acknowledged.iter().cloned());
+    }
+    let registry = Registry::open(&database).unwrap();
+    for kid in &expected {
+        assert!(registry.get("svc", kid).is_some(), "{kid} is lost");
+    }
+    // At most one publication of each writer was on its way when the process was killed.
+    let stored = registry.all().len();
+    assert!(stored <= expected.len() + 5 * 4, "{stored} keys");
+}
+
+#[test]
+fn a_token_that_was_used_before_the_restart_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let args = [
+        "--database",
+        database.to_str().unwrap(),
+        "--approval",
+        "auto",
+    ];
+    let process = Process::start(&args);
+    let path = "/services/svc/keys/a";
+    let (authorization, jwk) = publication(&process.address, "a");
+    let put = |process: &Process| {
+        process
+            .try_exchange("PUT", path, &authorization, &jwk)
+            .unwrap()
+    };
+    assert!(put(&process).starts_with("HTTP/1.1 200 "));
+    let address = process.address.clone();
+    process.signal("-KILL");
+    drop(process);
+
+    let process = Process::start_at(&address, &args);
+    let answer = put(&process);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("used before"), "{answer}");
+}
+
+#[test]
+fn a_database_belongs_to_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let args = ["--database", database.to_str().unwrap()];
+    let mut process = Process::start(&args);
+    let output = command(&args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("another process uses this database"));
+    assert!(matches!(
+        Registry::open(&database),
+        Err(StorageError::InUse(_))
+    ));
+    process.signal("-TERM");
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+    Registry::open(&database).unwrap();
+}
+
+#[test]
+fn every_member_of_a_key_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
+    let key = |state, expires: Option<i64>, rotation| Key {
+        jwk: PublicJwk::parse(&jwk).unwrap(),
+        state,
+        expires: expires.and_then(jwt_core::time::Timestamp::from_seconds),
+        rotation,
+    };
+    let named = |service: &str, kid: &str, key| NamedKey {
+        service: service.into(),
+        kid: kid.into(),
+        key,
+    };
+    let keys = vec![
+        named("a/b", "k", key(KeyState::Pending, None, None)),
+        named("a/b", "ü\0", key(KeyState::Retired, Some(5), Some(7))),
+        named("svc", "k", key(KeyState::Approved, Some(1 << 33), None)),
+    ];
+    Registry::open(&database)
+        .unwrap()
+        .put_all(keys.clone())
+        .unwrap();
+    let registry = Registry::open(&database).unwrap();
+    assert_eq!(registry.all(), keys);
+    assert!(registry.approve("a/b", "k").unwrap() && registry.remove("svc", "k").unwrap());
+    drop(registry);
+    let registry = Registry::open(&database).unwrap();
+    assert_eq!(registry.all().len(), 2);
+    assert_eq!(registry.get("a/b", "k").unwrap().state, KeyState::Approved);
+}
+
+#[test]
+fn what_is_no_database_of_ours_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    let text = "no database at all, but much longer than the header of one would be. ".repeat(9);
+    std::fs::write(&file, &text).unwrap();
+    let output = command(&["--database", file.to_str().unwrap()]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("not a database"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
