@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
-use crate::keys::{KeyKeeper, KeyStatus, StoreError};
+use crate::keys::{KeyKeeper, StoreError};
 use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
@@ -82,30 +82,35 @@ impl RunningSigner {
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
+        // All that can be in somebody's way comes before the first key is made.
+        let bound = Bound::new(&signer.listen).await?;
+        let admin = match signer.admin {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let request_signer = Arc::new(signer.signer);
-        let rotate_every = signer.keys.as_ref().and_then(|keys| keys.rotate_every);
+        let metrics = Arc::clone(&signer.parts.metrics);
         let keys = match signer.keys {
             Some(settings) => Some(KeyKeeper::start(settings, Arc::clone(&request_signer))?),
-            None => None,
-        };
-        let metrics = Arc::clone(&signer.parts.metrics);
-        let readiness = readiness(keys.as_ref(), rotate_every, &metrics);
-        let admin = match signer.admin {
-            Some(address) => {
-                let listener = bind(address).await?;
-                Some(tokio::spawn(admin::serve(
-                    listener,
-                    metrics,
-                    readiness.clone(),
-                )))
+            None => {
+                // A preshared key is there from the start.
+                metrics.key_active(SystemTime::now(), None);
+                None
             }
-            None => None,
         };
+        let readiness = Readiness::new({
+            let request_signer = Arc::clone(&request_signer);
+            move || request_signer.has_key()
+        });
+        let admin = admin.map(|listener| {
+            let serving = admin::serve(listener, metrics, readiness.clone());
+            tokio::spawn(serving)
+        });
         let proxy = Proxy::new(request_signer, signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
-        let task = match signer.listen {
-            ListenAddress::Tcp(address) => serve(proxy, bind(address).await?, stopped),
-            ListenAddress::Unix(socket) => serve(proxy, bind_unix(&socket)?, stopped),
+        let task = match bound {
+            Bound::Tcp(listener) => serve(proxy, listener, stopped),
+            Bound::Unix(listener) => serve(proxy, listener, stopped),
         };
         Ok(Self {
             keys,
@@ -134,6 +139,21 @@ impl RunningSigner {
         // Up to here it says how the end goes.
         if let Some(admin) = self.admin {
             admin.abort();
+        }
+    }
+}
+
+/// Where clients come in.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Bound {
+    async fn new(address: &ListenAddress) -> Result<Self, RunError> {
+        match address {
+            ListenAddress::Tcp(address) => bind(*address).await.map(Self::Tcp),
+            ListenAddress::Unix(socket) => bind_unix(socket).map(Self::Unix),
         }
     }
 }

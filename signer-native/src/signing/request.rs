@@ -79,6 +79,11 @@ impl RequestSigner {
         self.replace(Err(reason.into()));
     }
 
+    /// Whether requests can be signed now.
+    pub fn has_key(&self) -> bool {
+        self.current().is_ok()
+    }
+
     fn replace(&self, current: Result<Arc<CurrentKey>, String>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
@@ -112,7 +117,7 @@ impl RequestSigner {
     ) -> Result<String, SigningError> {
         let current = self.current()?;
         let nonce = random_nonce(self.claims.nonce_length).map_err(|_| SigningError::Random)?;
-        let signing_input = current.issuer.signing_input(audience, extra, &nonce, now);
+        let signing_input = (current.issuer).signing_input(audience, extra, &nonce, now);
         let signature = current
             .key
             .sign(signing_input.as_bytes())
