@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
-use crate::keys::{KeyKeeper, StoreError};
+use crate::keys::{KeyKeeper, KeyStatus, StoreError};
 use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
@@ -91,7 +91,12 @@ impl RunningSigner {
         let request_signer = Arc::new(signer.signer);
         let metrics = Arc::clone(&signer.parts.metrics);
         let keys = match signer.keys {
-            Some(settings) => Some(KeyKeeper::start(settings, Arc::clone(&request_signer))?),
+            Some(settings) => {
+                let rotate_every = settings.rotate_every;
+                let keys = KeyKeeper::start(settings, Arc::clone(&request_signer))?;
+                tokio::spawn(show_keys(keys.status(), rotate_every, Arc::clone(&metrics)));
+                Some(keys)
+            }
             None => {
                 // A preshared key is there from the start.
                 metrics.key_active(SystemTime::now(), None);
@@ -230,22 +235,7 @@ async fn finish(signer: Option<RunningSigner>, envoy: Option<Envoy>) {
     );
 }
 
-/// Ready while there is a key; a preshared one is there from the start. The metrics follow.
-fn readiness(
-    keys: Option<&KeyKeeper>,
-    rotate_every: Option<Duration>,
-    metrics: &Arc<Metrics>,
-) -> Readiness {
-    let Some(keys) = keys else {
-        metrics.key_active(SystemTime::now(), None);
-        return Readiness::new(|| true);
-    };
-    let status = keys.status();
-    tokio::spawn(show_keys(keys.status(), rotate_every, Arc::clone(metrics)));
-    Readiness::new(move || status.borrow().is_ready())
-}
-
-/// Ends with the keeper of the keys.
+/// Lets the metrics follow the keys; ends with their keeper.
 async fn show_keys(
     mut status: watch::Receiver<KeyStatus>,
     rotate_every: Option<Duration>,

@@ -293,7 +293,7 @@ impl RegistryClient {
             max_skew: self.claims.max_skew,
         };
         RequestSigner::new(signing_key, issuer, self.claims.nonce_length)
-            .authorization(&self.url.audience, &serde_json::Map::new(), now())
+            .authorization(&self.url.audience, &Map::new(), now())
             .map_err(|error| error.to_string())
     }
 }
