@@ -34,6 +34,11 @@ impl TestCa {
         self.0.pem()
     }
 
+    /// The private key of its certificate.
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// A certificate for a host's name or address.
     pub fn issue(&self, host: &str) -> Identity {
         let params = CertificateParams::new([host.to_owned()]).expect("a name or an address");

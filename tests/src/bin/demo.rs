@@ -4,6 +4,7 @@
 //! curl sends requests through them. Whatever differs from what is told ends it with status 1.
 
 use jwt_core::testing::TestSigner;
+use jwtproxy_tests::certificates::TestCa;
 use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
@@ -35,7 +36,9 @@ async fn run(keep: bool) -> Result<()> {
     stage.request_without_token_is_refused().await?;
     stage.replay_is_refused(&token).await?;
     stage.forgery_is_refused().await?;
-    println!("\nAll four were as they should be.");
+    stage.https_request_is_signed_inside_its_tunnel().await?;
+    stage.https_request_without_token_is_refused().await?;
+    println!("\nAll six were as they should be.");
     if keep {
         stage.keep_running().await?;
     }
@@ -49,6 +52,7 @@ struct Stage {
     jwtproxy: Jwtproxy,
     signer: SocketAddr,
     verifier: SocketAddr,
+    secure_verifier: SocketAddr,
 }
 
 /// What curl got.
@@ -60,12 +64,25 @@ struct Answer {
 impl Stage {
     async fn set() -> Result<Self> {
         let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
-        // The verifier's address is also its audience, so it has to be known before.
-        let verifier = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let yaml = configuration(verifier, &upstream, &registry);
+        // The verifiers' addresses are also their audiences, so they have to be known before.
+        let reserved = [
+            TcpListener::bind("127.0.0.1:0")?,
+            TcpListener::bind("127.0.0.1:0")?,
+        ];
+        let [verifier, secure_verifier] = [reserved[0].local_addr()?, reserved[1].local_addr()?];
+        drop(reserved);
+        let yaml = configuration(verifier, secure_verifier, &upstream, &registry);
         println!("The configuration, as `jwtproxy -config config.yaml` takes it:\n{yaml}");
         println!("Starting the key registry, the upstream, the signer and Envoy ...");
-        let files = [("my-service.key", TestSigner::SERVICE_PRIVATE_PEM)];
+        let ca = TestCa::new();
+        let identity = ca.issue("127.0.0.1");
+        let files = [
+            ("my-service.key", TestSigner::SERVICE_PRIVATE_PEM),
+            ("ca.key", &ca.key_pem()),
+            ("ca.crt", &ca.pem()),
+            ("verifier.key", &identity.key),
+            ("verifier.crt", &identity.certificate),
+        ];
         let jwtproxy = Jwtproxy::start(&yaml, &files, &[]).await;
         let signer = jwtproxy.signer.ok_or("the signer does not run")?;
         Ok(Self {
@@ -74,13 +91,17 @@ impl Stage {
             jwtproxy,
             signer,
             verifier,
+            secure_verifier,
         })
     }
 
     fn introduce(&self) {
         println!("\n   client -> signer -> Envoy with the jwtproxy filter -> upstream\n");
         println!("   signer        {}", self.signer);
-        println!("   verifier      {}", self.verifier);
+        println!(
+            "   verifier      {}, with TLS {}",
+            self.verifier, self.secure_verifier
+        );
         println!("   upstream      {}", self.upstream.address());
         println!("   key registry  {}", self.registry.url());
     }
@@ -132,8 +153,42 @@ impl Stage {
         expect(&answer, "403", "signature does not match")
     }
 
+    async fn https_request_is_signed_inside_its_tunnel(&self) -> Result<()> {
+        step(
+            5,
+            "HTTPS: the signer reads the inside of the tunnel; the verifier terminates TLS",
+        );
+        let proxy = format!("http://{}", self.signer);
+        let (ca, url) = (
+            self.ca_file(),
+            format!("https://{}/hello", self.secure_verifier),
+        );
+        let answer = self
+            .curl_url(&["--proxy", &proxy, "--cacert", &ca], &url)
+            .await?;
+        expect(&answer, "200", "authorization: Bearer")
+    }
+
+    async fn https_request_without_token_is_refused(&self) -> Result<()> {
+        step(6, "the same straight to the verifier, without a token");
+        let (ca, url) = (
+            self.ca_file(),
+            format!("https://{}/hello", self.secure_verifier),
+        );
+        let answer = self.curl_url(&["--cacert", &ca], &url).await?;
+        expect(&answer, "403", "no token")
+    }
+
+    fn ca_file(&self) -> String {
+        self.jwtproxy.folder().join("ca.crt").display().to_string()
+    }
+
     async fn curl(&self, options: &[&str], path: &str) -> Result<Answer> {
-        let url = format!("http://{}{path}", self.verifier);
+        self.curl_url(options, &format!("http://{}{path}", self.verifier))
+            .await
+    }
+
+    async fn curl_url(&self, options: &[&str], url: &str) -> Result<Answer> {
         println!(
             "   $ curl {}{url}",
             options.iter().copied().map(shown).collect::<String>()
@@ -151,8 +206,10 @@ impl Stage {
             ])
             .args(["--write-out", "\n%{http_code}"])
             .args(options)
-            .arg(&url)
+            .arg(url)
             .env_remove("http_proxy")
+            .env_remove("https_proxy")
+            .env_remove("HTTPS_PROXY")
             .env_remove("all_proxy")
             .env_remove("ALL_PROXY")
             .output()
@@ -174,11 +231,15 @@ impl Stage {
             "\nEverything keeps running until Ctrl-C. For example:\n\
              \x20  curl --proxy http://{} http://{}/any/path\n\
              \x20  curl -i http://{}/any/path\n\
+             \x20  curl --proxy http://{} --cacert {} https://{}/any/path\n\
              \x20  curl {}services/svc/keys/k1\n\
              The files are in {}.",
             self.signer,
             self.verifier,
             self.verifier,
+            self.signer,
+            self.ca_file(),
+            self.secure_verifier,
             self.registry.url(),
             self.jwtproxy.folder().display(),
         );
@@ -188,12 +249,21 @@ impl Stage {
     }
 }
 
-fn configuration(verifier: SocketAddr, upstream: &Upstream, registry: &TestRegistry) -> String {
+fn configuration(
+    verifier: SocketAddr,
+    secure_verifier: SocketAddr,
+    upstream: &Upstream,
+    registry: &TestRegistry,
+) -> String {
+    let (upstream, registry) = (upstream.address(), registry.url());
     format!(
         r#"
   jwtproxy:
     signer_proxy:
       listen_addr: "127.0.0.1:0"
+      ca_key_file: "$DIR/ca.key"
+      ca_crt_file: "$DIR/ca.crt"
+      trusted_certificates: ["$DIR/ca.crt"]
       signer:
         issuer: svc
         private_key:
@@ -202,12 +272,17 @@ fn configuration(verifier: SocketAddr, upstream: &Upstream, registry: &TestRegis
     verifier_proxies:
     - listen_addr: "{verifier}"
       verifier:
-        upstream: "http://{}/"
+        upstream: "http://{upstream}/"
         audience: "http://{verifier}"
-        key_server: {{type: keyregistry, options: {{registry: "{}"}}}}
-"#,
-        upstream.address(),
-        registry.url()
+        key_server: {{type: keyregistry, options: {{registry: "{registry}"}}}}
+    - listen_addr: "{secure_verifier}"
+      key_file: "$DIR/verifier.key"
+      crt_file: "$DIR/verifier.crt"
+      verifier:
+        upstream: "http://{upstream}/"
+        audience: "https://{secure_verifier}"
+        key_server: {{type: keyregistry, options: {{registry: "{registry}"}}}}
+"#
     )
 }
 
