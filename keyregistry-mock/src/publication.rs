@@ -4,18 +4,15 @@
 //! [`jwt_core::verify`]: for this registry, within its time, signed, and used only once. The
 //! nonce and the change it permits are one transaction.
 
+mod authentication;
+
 use crate::jwk::PublicJwk;
 use crate::store::{Change, Key, KeyState, Lookup, Registry, Services, StorageError, find};
+use authentication::{check, check_signature, claim, not_entitled, signing_key};
 use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
-use jwt_core::nonce::{NonceClaim, NonceStore};
 use jwt_core::policy::Policy;
-use jwt_core::refusal::Refusal;
-use jwt_core::signature::PureRust;
 use jwt_core::time::Timestamp;
-use jwt_core::token::Token;
-use jwt_core::verify::{AgreedToken, CurrentToken};
-use std::task::Poll;
 use std::time::Duration;
 
 /// Whether new keys need somebody to vouch for them.
@@ -216,64 +213,6 @@ pub fn import(registry: &Registry, publication: &Publication) -> Result<(), Deni
     )
 }
 
-/// What can be known of a token without its key. It speaks for the service in the path.
-fn check(
-    token: &str,
-    name: &KeyName,
-    rules: &Rules,
-    now: Timestamp,
-) -> Result<CurrentToken, Denied> {
-    let current = CurrentToken::check(token, &rules.policy, now)
-        .map_err(|refusal| Denied::Malformed(explain(&refusal, token, rules, now)))?;
-    if current.key_wanted().issuer() == name.issuer() {
-        return Ok(current);
-    }
-    Err(Denied::Forbidden(
-        "the token's \"iss\" is not the service in the path".into(),
-    ))
-}
-
-fn check_signature(
-    token: CurrentToken,
-    key: &PublicKey,
-    rules: &Rules,
-) -> Result<AgreedToken, Denied> {
-    token
-        .check_signature(key, &PureRust, &rules.policy)
-        .map_err(|refusal| Denied::Forbidden(refusal.to_string()))
-}
-
-/// The stored key that is said to have signed.
-fn signing_key(
-    registry: &Registry,
-    token: &CurrentToken,
-    may_sign: impl FnOnce(&Key) -> bool,
-) -> Result<PublicKey, Denied> {
-    let name = token.key_wanted();
-    let key = registry
-        .get(name.issuer(), name.key_id())
-        .filter(|key| may_sign(key))
-        .ok_or_else(not_entitled)?;
-    let jwk = key.jwk.to_json().to_string();
-    PublicKey::from_jwk(jwk.as_bytes()).map_err(|_| not_entitled())
-}
-
-fn not_entitled() -> Denied {
-    Denied::Forbidden("the key that signed is no approved and unexpired key of the service".into())
-}
-
-/// Uses the token up. Where the change fails after all, the nonce is not used either.
-fn claim(agreed: AgreedToken, nonces: &mut dyn NonceStore, now: Timestamp) -> Result<(), Denied> {
-    let claim = match nonces.claim(&agreed.nonce(), now) {
-        Poll::Ready(claim) => claim,
-        Poll::Pending => NonceClaim::Unavailable,
-    };
-    let verified = agreed.conclude(claim);
-    verified
-        .map(drop)
-        .map_err(|refusal| Denied::Malformed(refusal.to_string()))
-}
-
 type Decision = Result<(Vec<Change>, Published), Denied>;
 
 fn publish_new(
@@ -372,37 +311,4 @@ fn remove(service: &str, kid: &str) -> Change {
 fn pending(services: &Services) -> usize {
     let keys = services.values().flat_map(|keys| keys.values());
     keys.filter(|key| key.state == KeyState::Pending).count()
-}
-
-/// The refusal, and where two clocks may disagree, by how much.
-fn explain(refusal: &Refusal, token: &str, rules: &Rules, now: Timestamp) -> String {
-    let Ok(token) = Token::parse(token) else {
-        return refusal.to_string();
-    };
-    let claims = token.claims();
-    let apart = |later: Timestamp, earlier: Timestamp| later.since(earlier).as_secs();
-    match refusal {
-        Refusal::Audience => {
-            let audience = rules.policy.audience.as_str();
-            format!("{refusal}: this registry is {audience:?}")
-        }
-        Refusal::Expired => format!(
-            "{refusal}, {} s ago by the registry's clock",
-            apart(now, claims.expires)
-        ),
-        Refusal::NotYetValid => format!(
-            "{refusal}: its \"nbf\" is {} s ahead of the registry's clock",
-            apart(claims.not_before, now)
-        ),
-        Refusal::IssuedInFuture => format!(
-            "{refusal}: its \"iat\" is {} s ahead of the registry's clock",
-            apart(claims.issued, now)
-        ),
-        Refusal::LifetimeTooLong => format!(
-            "{refusal}: {} s, expected at most {} s",
-            apart(claims.expires, claims.issued),
-            rules.policy.max_ttl.as_secs()
-        ),
-        _ => refusal.to_string(),
-    }
 }
