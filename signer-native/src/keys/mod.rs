@@ -11,7 +11,6 @@ mod registry;
 mod skew;
 mod status;
 mod store;
-pub mod tls;
 
 pub use registry::{RegistryUrl, RegistryUrlError};
 pub use status::{KeyStatus, Phase};

@@ -63,7 +63,8 @@ impl Trust {
         this
     }
 
-    pub(super) fn client_config(&self) -> ClientConfig {
+    /// How a client connects that trusts so.
+    pub fn client_config(&self) -> ClientConfig {
         self.0.clone()
     }
 
