@@ -10,6 +10,8 @@
 
 /// Who gets in without a token, who is sent elsewhere, and where a token may be.
 mod access;
+/// What Envoy's own access log can tell.
+mod access_log;
 /// Every algorithm, by the host and in the VM.
 mod algorithms;
 /// A request on its whole way: signer, Envoy with the filter, upstream.
