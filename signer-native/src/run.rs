@@ -85,7 +85,11 @@ impl RunningSigner {
         // All that can be in somebody's way comes before the first key is made.
         let bound = Bound::new(&signer.listen).await?;
         let admin = match signer.admin {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => {
+                let listener = bind(address).await?;
+                info!("signer admin listening on {}", listener.local_addr()?);
+                Some(listener)
+            }
             None => None,
         };
         let request_signer = Arc::new(signer.signer);

@@ -7,7 +7,7 @@ mod metrics;
 pub(crate) use metrics::Open;
 pub use metrics::{Metrics, Outcome};
 
-use crate::proxy::{Listener as _, next_connection};
+use crate::proxy::next_connection;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::info;
 
 /// Whether requests can be signed now.
 #[derive(Clone)]
@@ -70,7 +69,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves the admin address until the future is dropped.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Readiness) {
-    info!("signer admin listening on {}", listener.address());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
