@@ -228,7 +228,9 @@ fn command(config: &Path, arguments: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        .kill_on_drop(true)
+        // What it cannot clear away when it is killed goes with the test's own folder.
+        .env("TMPDIR", config.parent().unwrap_or(Path::new(".")));
     command
 }
 

@@ -1,0 +1,527 @@
+use super::*;
+use crate::keys::{RemoteKeys, Source};
+use crate::nonces::SharedNonces;
+use crate::request::in_memory::Fields;
+use crate::shared_data::in_memory::InMemory;
+use jwt_core::audience::Audience;
+use jwt_core::config::filter::{Cache, Endpoint, Jwks, Keyregistry, PresharedKey};
+use jwt_core::config::verifier::NonceStorage;
+use jwt_core::excludes::Exclude;
+use jwt_core::nonce::{Nonce, VoidNonceStore};
+use jwt_core::refusal::KeyProblem;
+use jwt_core::signature::PureRust;
+use jwt_core::testing::{NOW, TestSigner};
+use std::task::Poll;
+use std::time::Duration;
+
+fn now() -> Timestamp {
+    later(0)
+}
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(NOW + seconds).unwrap()
+}
+
+fn rules() -> Rules {
+    Rules {
+        policy: Policy {
+            audience: Audience::new("https://api"),
+            max_skew: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(300),
+            not_issued_before: None,
+            claims_verifiers: Vec::new(),
+        },
+        nonce_storage: NonceStorage::Void,
+        access: Access::default(),
+        handover: Handover::default(),
+    }
+}
+
+fn gate(rules: Rules, keys: Keys, nonces: Box<dyn NonceStore>) -> Gate {
+    let events = Rc::default();
+    Gate::new(
+        rules,
+        Parts {
+            keys,
+            signatures: Box::new(PureRust),
+            nonces,
+            events,
+        },
+    )
+}
+
+fn endpoint(path: &str) -> Endpoint {
+    Endpoint {
+        cluster: "keys".into(),
+        authority: "keys:8888".into(),
+        path: path.into(),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn cache() -> Cache {
+    let duration = Duration::from_secs(100);
+    Cache {
+        duration,
+        stale_if_error: Duration::from_secs(50),
+    }
+}
+
+/// A worker with what it shares with other workers.
+fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
+    let nonces = SharedNonces::new(
+        shared.clone(),
+        "https://api".into(),
+        1000,
+        [1; 16],
+        Rc::default(),
+    );
+    let keys = RemoteKeys::new(source, shared.clone(), Rc::default());
+    gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
+}
+
+fn worker(shared: &Rc<InMemory>) -> Gate {
+    let registry = Keyregistry {
+        endpoint: endpoint("/"),
+        cache: cache(),
+    };
+    worker_of(Source::Registry(registry), shared)
+}
+
+fn preshared() -> Keys {
+    let signer = TestSigner::service();
+    Keys::preshared(PresharedKey {
+        name: TestSigner::key_name(),
+        key: Box::new(signer.public_key()),
+        pem: signer.public_pem(),
+    })
+}
+
+fn head(token: &str) -> Fields {
+    Fields::of(&[
+        (":path", "/"),
+        ("authorization", &format!("Bearer {token}")),
+    ])
+}
+
+fn request(gate: &mut Gate, stream: StreamId, token: &str, now: Timestamp) -> Decision {
+    gate.on_request(stream, &head(token), now)
+}
+
+/// A good token of its own for each number.
+fn token(number: u32) -> String {
+    TestSigner::service().token(&format!("n{number}"))
+}
+
+fn key_id() -> FetchId {
+    FetchId::Key(TestSigner::key_name())
+}
+
+fn jwk() -> String {
+    TestSigner::service().public_key().to_jwk("k1").to_string()
+}
+
+fn answer(
+    gate: &mut Gate,
+    id: &FetchId,
+    status: u16,
+    body: &str,
+    now: Timestamp,
+) -> Vec<(StreamId, Decision)> {
+    let response = Response {
+        status,
+        cache_control: None,
+        body: body.as_bytes(),
+    };
+    gate.on_response(id, Ok(response), now).decisions
+}
+
+fn found(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
+    answer(gate, &key_id(), 200, &jwk(), now)
+}
+
+fn down(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
+    gate.on_response(&key_id(), Err("connection refused".into()), now)
+        .decisions
+}
+
+fn refusal(decision: Decision) -> Refusal {
+    match decision {
+        Decision::Refuse(refused) => refused.refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn assert_accepted(decision: &Decision) {
+    assert!(matches!(decision, Decision::Accept(_)), "{decision:?}");
+}
+
+fn assert_waits(decision: &Decision) {
+    assert!(matches!(decision, Decision::Wait), "{decision:?}");
+}
+
+/// A worker that has the key since `now()`.
+fn worker_with_key(shared: &Rc<InMemory>) -> Gate {
+    let mut gate = worker(shared);
+    assert_waits(&request(&mut gate, 1, &token(1), now()));
+    assert_eq!(gate.begin_fetches(now()).len(), 1);
+    assert_accepted(&found(&mut gate, now())[0].1);
+    gate
+}
+
+#[test]
+fn without_a_token_a_request_is_refused() {
+    let mut gate = gate(rules(), preshared(), Box::new(VoidNonceStore));
+    let decision = gate.on_request(1, &Fields::default(), now());
+    assert_eq!(refusal(decision), Refusal::MissingToken);
+}
+
+#[test]
+fn a_preshared_key_decides_at_once() {
+    let mut gate = gate(rules(), preshared(), Box::new(VoidNonceStore));
+    assert_accepted(&request(&mut gate, 1, &token(1), now()));
+    let forged = TestSigner::stranger().token("n1");
+    assert_eq!(
+        refusal(request(&mut gate, 2, &forged, now())),
+        Refusal::Signature
+    );
+    assert!(!gate.has_work());
+}
+
+#[test]
+fn concurrent_requests_make_one_fetch_and_all_are_decided() {
+    let mut gate = worker(&Rc::default());
+    for stream in 1..=50 {
+        assert_waits(&request(&mut gate, stream, &token(stream), now()));
+    }
+    let fetches = gate.begin_fetches(now());
+    assert_eq!(fetches.len(), 1);
+    assert_eq!(fetches[0].endpoint.path, "/services/svc/keys/k1");
+    assert!(gate.begin_fetches(now()).is_empty());
+
+    let decisions = found(&mut gate, now());
+    assert_eq!(decisions.len(), 50);
+    decisions
+        .iter()
+        .for_each(|(_, decision)| assert_accepted(decision));
+    assert_accepted(&request(&mut gate, 51, &token(51), now()));
+    assert!(!gate.has_work());
+}
+
+#[test]
+fn replays_that_wait_for_the_key_together_have_one_winner() {
+    let mut gate = worker(&Rc::default());
+    for stream in 1..=8 {
+        assert_waits(&request(&mut gate, stream, &token(1), now()));
+    }
+    let decisions = found(&mut gate, now());
+    let accepted = decisions
+        .iter()
+        .filter(|(_, d)| matches!(d, Decision::Accept(_)))
+        .count();
+    assert_eq!((decisions.len(), accepted), (8, 1));
+}
+
+#[test]
+fn what_one_worker_has_fetched_serves_the_others() {
+    let shared = Rc::default();
+    let mut one = worker_with_key(&shared);
+    let mut two = worker(&shared);
+    assert_accepted(&request(&mut two, 1, &token(2), now()));
+    assert_eq!(
+        refusal(request(&mut one, 2, &token(2), now())),
+        Refusal::Replayed
+    );
+}
+
+#[test]
+fn workers_that_want_one_key_at_once_make_one_fetch() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    assert_waits(&request(&mut one, 1, &token(1), now()));
+    assert_waits(&request(&mut two, 1, &token(2), now()));
+    assert_eq!(one.begin_fetches(now()).len(), 1);
+    assert_eq!(two.begin_fetches(now()).len(), 0);
+    assert!(two.has_work() && two.collect_from_others(now()).is_empty());
+
+    found(&mut one, now());
+    let decisions = two.collect_from_others(now());
+    assert!(matches!(decisions.as_slice(), [(1, Decision::Accept(_))]));
+    assert!(!two.has_work());
+}
+
+#[test]
+fn a_fetch_that_another_worker_has_just_finished_is_not_made_again() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    request(&mut one, 1, &token(1), now());
+    request(&mut two, 1, &token(2), now());
+    assert_eq!(one.begin_fetches(now()).len(), 1);
+    found(&mut one, now());
+    assert_eq!(two.begin_fetches(now()).len(), 0);
+    assert_accepted(&two.collect_from_others(now())[0].1);
+}
+
+#[test]
+fn a_later_request_that_finds_the_key_published_leaves_the_earlier_ones_their_answer() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    request(&mut one, 1, &token(1), now());
+    request(&mut two, 1, &token(2), now());
+    one.begin_fetches(now());
+    two.begin_fetches(now());
+    found(&mut one, now());
+    assert_accepted(&request(&mut two, 2, &token(3), now()));
+    assert_accepted(&two.collect_from_others(now())[0].1);
+    assert!(!two.has_work());
+}
+
+#[test]
+fn a_refusal_is_handed_to_the_other_workers_too() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    request(&mut one, 1, &token(1), now());
+    request(&mut two, 1, &token(2), now());
+    one.begin_fetches(now());
+    two.begin_fetches(now());
+    answer(&mut one, &key_id(), 404, "", now());
+    let (_, decision) = two.collect_from_others(now()).remove(0);
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
+}
+
+#[test]
+fn a_worker_that_dies_while_it_fetches_is_replaced() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    request(&mut one, 1, &token(1), now());
+    request(&mut two, 1, &token(2), now());
+    one.begin_fetches(now());
+    two.begin_fetches(now());
+    drop(one);
+    let late = later(7);
+    assert!(two.collect_from_others(late).is_empty());
+    assert_eq!(two.begin_fetches(late).len(), 1);
+    assert_accepted(&found(&mut two, late)[0].1);
+}
+
+#[test]
+fn a_request_that_ended_while_it_waited_is_forgotten() {
+    let mut gate = worker(&Rc::default());
+    request(&mut gate, 1, &token(1), now());
+    request(&mut gate, 2, &token(1), now());
+    gate.on_stream_end(1);
+    let decisions = found(&mut gate, now());
+    assert!(matches!(decisions.as_slice(), [(2, Decision::Accept(_))]));
+}
+
+#[test]
+fn a_busy_key_is_fetched_ahead_of_its_end_and_no_request_waits() {
+    let mut gate = worker_with_key(&Rc::default());
+    assert_accepted(&request(&mut gate, 2, &token(2), later(79)));
+    assert!(!gate.has_work());
+    assert_accepted(&request(&mut gate, 3, &token(3), later(81)));
+    assert_accepted(&request(&mut gate, 4, &token(4), later(82)));
+    assert_eq!(gate.begin_fetches(later(82)).len(), 1);
+    assert!(found(&mut gate, later(82)).is_empty());
+    assert_accepted(&request(&mut gate, 5, &token(5), later(150)));
+    assert!(!gate.has_work());
+}
+
+#[test]
+fn while_the_registry_is_down_a_key_serves_past_its_time_but_not_for_ever() {
+    let mut gate = worker_with_key(&Rc::default());
+    let fresh = |number, seconds: i64| {
+        let mut claims = TestSigner::claims(&format!("n{number}"));
+        claims["iat"] = (NOW + seconds).into();
+        TestSigner::service().sign(&claims)
+    };
+    assert_waits(&request(&mut gate, 2, &fresh(2, 110), later(110)));
+    gate.begin_fetches(later(110));
+    assert_accepted(&down(&mut gate, later(110))[0].1);
+    assert_accepted(&request(&mut gate, 3, &fresh(3, 110), later(110)));
+    assert_waits(&request(&mut gate, 4, &fresh(4, 160), later(160)));
+    gate.begin_fetches(later(160));
+    let (_, decision) = down(&mut gate, later(160)).remove(0);
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+}
+
+#[test]
+fn a_key_that_the_registry_refuses_serves_no_more() {
+    let mut gate = worker_with_key(&Rc::default());
+    assert_accepted(&request(&mut gate, 2, &token(2), later(85)));
+    gate.begin_fetches(later(85));
+    answer(&mut gate, &key_id(), 403, "", later(85));
+    let decision = request(&mut gate, 3, &token(3), later(86));
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
+}
+
+#[test]
+fn a_registry_that_fails_is_asked_again_soon() {
+    let mut gate = worker(&Rc::default());
+    request(&mut gate, 1, &token(1), now());
+    gate.begin_fetches(now());
+    let (_, decision) = down(&mut gate, now()).remove(0);
+    let unavailable = Refusal::Key(KeyProblem::Unavailable);
+    assert_eq!(refusal(decision), unavailable);
+    assert_eq!(
+        refusal(request(&mut gate, 2, &token(1), now())),
+        unavailable
+    );
+    assert_waits(&request(&mut gate, 3, &token(1), later(2)));
+    assert_eq!(gate.begin_fetches(later(2)).len(), 1);
+}
+
+#[test]
+fn strangers_cannot_make_the_filter_flood_the_registry() {
+    let mut gate = worker(&Rc::default());
+    let with_kid = |kid: u32| {
+        let header = serde_json::json!({"alg": "RS256", "kid": format!("k-{kid}")});
+        TestSigner::stranger().sign_with(&header, &TestSigner::claims("n"))
+    };
+    let mut limited = 0;
+    for kid in 0..100 {
+        match request(&mut gate, kid, &with_kid(kid), now()) {
+            Decision::Wait => {}
+            decision => {
+                assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+                limited += 1;
+            }
+        }
+    }
+    let fetches = gate.begin_fetches(now());
+    assert_eq!((fetches.len(), limited), (50, 50));
+    for Fetch { id, .. } in fetches {
+        answer(&mut gate, &id, 404, "", now());
+    }
+    assert_waits(&request(&mut gate, 200, &token(1), later(1)));
+}
+
+#[test]
+fn a_name_that_no_url_can_carry_is_never_fetched() {
+    let mut gate = worker(&Rc::default());
+    let mut claims = TestSigner::claims("n1");
+    claims["iss"] = "..".into();
+    let token = TestSigner::service().sign(&claims);
+    let unknown = Refusal::Key(KeyProblem::Unknown);
+    assert_eq!(refusal(request(&mut gate, 1, &token, now())), unknown);
+    assert!(!gate.has_work());
+}
+
+#[test]
+fn a_set_has_all_keys_of_an_issuer() {
+    let jwks = Jwks {
+        issuers: vec![("svc".into(), endpoint("/jwks.json"))],
+        cache: cache(),
+    };
+    let mut gate = worker_of(Source::Sets(jwks), &Rc::default());
+    let with_kid = |kid: &str, id: &str| {
+        let header = serde_json::json!({"alg": "RS256", "kid": kid});
+        TestSigner::service().sign_with(&header, &TestSigner::claims(id))
+    };
+    assert_waits(&request(&mut gate, 1, &with_kid("k1", "n1"), now()));
+    assert_waits(&request(&mut gate, 2, &with_kid("gone", "n2"), now()));
+    let fetches = gate.begin_fetches(now());
+    assert_eq!(fetches.len(), 1);
+    assert_eq!(fetches[0].endpoint.path, "/jwks.json");
+    let other = TestSigner::service().public_key().to_jwk("k2");
+    let set = format!("{{\"keys\":[{},{other}]}}", jwk());
+    let decisions = answer(&mut gate, &fetches[0].id, 200, &set, now());
+    assert_eq!(decisions.len(), 2);
+    for (stream, decision) in decisions {
+        match stream {
+            1 => assert_accepted(&decision),
+            _ => assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown)),
+        }
+    }
+    assert_accepted(&request(&mut gate, 3, &with_kid("k2", "n3"), now()));
+    let mut claims = TestSigner::claims("n4");
+    claims["iss"] = "another".into();
+    let decision = request(&mut gate, 4, &TestSigner::service().sign(&claims), now());
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
+}
+
+/// A nonce store that has to ask somebody.
+struct Remote;
+
+impl NonceStore for Remote {
+    fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_request_may_wait_for_its_nonce() {
+    let mut gate = gate(rules(), preshared(), Box::new(Remote));
+    for (stream, claim) in [(1, NonceClaim::Fresh), (2, NonceClaim::Replayed)] {
+        assert_waits(&request(&mut gate, stream, &token(1), now()));
+        let decision = gate.on_claimed(stream, claim).unwrap();
+        assert_eq!(
+            matches!(decision, Decision::Accept(_)),
+            claim == NonceClaim::Fresh
+        );
+        assert!(gate.on_claimed(stream, claim).is_none());
+    }
+}
+
+#[test]
+fn excluded_paths_and_permitted_preflights_need_no_token() {
+    let mut rules = rules();
+    rules.access.excludes = vec![Exclude::parse("/healthz").unwrap()];
+    rules.access.allow_cors_preflight = true;
+    let mut gate = gate(rules, preshared(), Box::new(VoidNonceStore));
+    let mut decide = |fields: &[(&str, &str)]| gate.on_request(1, &Fields::of(fields), now());
+    let preflight = ("access-control-request-method", "PUT");
+    assert!(matches!(
+        decide(&[(":path", "/healthz?x")]),
+        Decision::Exempt
+    ));
+    assert!(matches!(
+        decide(&[(":method", "OPTIONS"), preflight]),
+        Decision::Exempt
+    ));
+    for fields in [
+        [(":path", "/healthz/../x"), ("a", "")],
+        [(":method", "OPTIONS"), ("a", "")],
+        [(":method", "PUT"), preflight],
+    ] {
+        assert_eq!(
+            refusal(decide(&fields)),
+            Refusal::MissingToken,
+            "{fields:?}"
+        );
+    }
+}
+
+#[test]
+fn only_what_a_browser_follows_is_redirected() {
+    let mut rules = rules();
+    rules.access.auth_redirect_url = Some("https://login/".into());
+    let mut gate = gate(rules, preshared(), Box::new(Remote));
+    let mut redirect_from = |more: &[(&str, &str)]| {
+        let url = [
+            (":scheme", "https"),
+            (":authority", "api"),
+            (":path", "/a?b"),
+        ];
+        let fields: Vec<_> = url.iter().chain(more).copied().collect();
+        match gate.on_request(1, &Fields::of(&fields), now()) {
+            Decision::Refuse(refused) => refused.redirect_from,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(redirect_from(&[]).as_deref(), Some("https://api/a?b"));
+    assert!(redirect_from(&[("authorization", "Bearer x")]).is_some());
+    assert_eq!(redirect_from(&[("upgrade", "websocket")]), None);
+    let preflight = [
+        (":method", "OPTIONS"),
+        ("access-control-request-method", "PUT"),
+    ];
+    assert_eq!(redirect_from(&preflight), None);
+    let bearer = format!("Bearer {}", token(1));
+    gate.on_request(2, &Fields::of(&[("authorization", &bearer)]), now());
+    let full = gate.on_claimed(2, NonceClaim::Full);
+    let Some(Decision::Refuse(refused)) = full else {
+        panic!("{full:?}")
+    };
+    assert_eq!(refused.redirect_from, None);
+}
