@@ -1,0 +1,136 @@
+//! Contenders measured in turn, round after round, so that whatever else the machine does hits all
+//! of them alike.
+
+use crate::load::Sample;
+use serde::Serialize;
+
+/// Somebody who is measured.
+pub struct Contender<'a> {
+    name: &'static str,
+    run: Box<dyn FnMut() -> Sample + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    /// `run` measures once.
+    pub fn new(name: &'static str, run: impl FnMut() -> Sample + 'a) -> Self {
+        let run = Box::new(run);
+        Self { name, run }
+    }
+}
+
+/// What all rounds have shown.
+#[derive(Debug, Serialize)]
+pub struct Contest {
+    /// What it was about.
+    pub title: &'static str,
+    /// Each contender with its samples, one a round.
+    pub entries: Vec<Entry>,
+}
+
+/// One contender's samples.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    /// Who.
+    pub name: &'static str,
+    /// One a round.
+    pub samples: Vec<Sample>,
+}
+
+/// A ratio of two contenders' speeds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Ratio {
+    /// The median of the rounds' ratios.
+    pub median: f64,
+    /// The smallest.
+    pub least: f64,
+    /// The largest.
+    pub most: f64,
+}
+
+impl Contest {
+    /// Measures everybody in each round, each round beginning with another one. The first round
+    /// warms up and does not count.
+    pub fn hold(title: &'static str, rounds: usize, mut contenders: Vec<Contender<'_>>) -> Self {
+        eprintln!("{title}: {rounds} rounds");
+        let mut entries: Vec<_> = contenders
+            .iter()
+            .map(|contender| Entry {
+                name: contender.name,
+                samples: Vec::new(),
+            })
+            .collect();
+        for round in 0..=rounds {
+            for turn in 0..contenders.len() {
+                let index = (round + turn) % contenders.len();
+                let sample = (contenders[index].run)();
+                if round > 0 {
+                    entries[index].samples.push(sample);
+                }
+                eprintln!(
+                    "  {round}/{rounds} {:<48} {:>7.0} requests/s of CPU time, {:>7.0}/s, p99 {:.0} us",
+                    contenders[index].name, sample.per_cpu_second, sample.per_second, sample.p99_us
+                );
+            }
+        }
+        Self { title, entries }
+    }
+
+    /// A contender's samples.
+    pub fn samples(&self, name: &str) -> &[Sample] {
+        let entry = self.entries.iter().find(|entry| entry.name == name);
+        &entry
+            .unwrap_or_else(|| panic!("no contender {name:?}"))
+            .samples
+    }
+
+    /// How many times as fast `name` is as `other`, by the CPU time that a request takes.
+    pub fn ratio(&self, name: &str, other: &str) -> Ratio {
+        let pairs = self.samples(name).iter().zip(self.samples(other));
+        Ratio::of(pairs.map(|(a, b)| a.per_cpu_second / b.per_cpu_second))
+    }
+}
+
+impl Ratio {
+    /// Of the rounds' ratios.
+    pub fn of(ratios: impl Iterator<Item = f64>) -> Self {
+        let mut ratios: Vec<_> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        Self {
+            median: median(&ratios),
+            least: ratios.first().copied().unwrap_or(f64::NAN),
+            most: ratios.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+impl Entry {
+    /// The median of one of the samples' figures.
+    pub fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
+        let mut figures: Vec<_> = self.samples.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        median(&figures)
+    }
+}
+
+/// Of sorted numbers.
+pub fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match (sorted.len() % 2, sorted) {
+        (_, []) => f64::NAN,
+        (1, _) => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_the_median_of_its_rounds() {
+        let ratio = Ratio::of([3.0, 1.0, 1.5].into_iter());
+        assert_eq!((ratio.least, ratio.median, ratio.most), (1.0, 1.5, 3.0));
+        assert_eq!(median(&[1.0, 2.0]), 1.5);
+        assert!(median(&[]).is_nan());
+    }
+}

@@ -1,0 +1,60 @@
+//! `make bench`: what the verifier and the signer cost, side by side with what they could be
+//! replaced by, in one run.
+//!
+//! Speeds are compared by the CPU time that a request takes in the process under measurement: the
+//! load runs on another core, and what it is waited for does not count.
+
+#![expect(clippy::expect_used, reason = "what fails here fails the run")]
+
+use clap::{Parser, ValueEnum};
+use jwtproxy_bench::machine::Machine;
+use jwtproxy_bench::report::Report;
+use jwtproxy_bench::verifier;
+use std::fs;
+use std::path::PathBuf;
+
+/// Measures jwtproxy beside what it could be replaced by.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure; all of it if nothing is named.
+    parts: Vec<Part>,
+    /// Rounds in which everybody has a turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Nonces that are live in the costly case; fewer make a quick look quicker.
+    #[arg(long, default_value_t = 1_000_000)]
+    nonces: usize,
+    /// Where to write report.md and report.json.
+    #[arg(long, default_value = "build/bench")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Verifier,
+}
+
+fn main() {
+    let Arguments {
+        parts,
+        rounds,
+        nonces,
+        out,
+    } = Arguments::parse();
+    let wanted = |part| parts.is_empty() || parts.contains(&part);
+    let mut report = Report {
+        machine: Machine::this(),
+        goals: Vec::new(),
+        contests: Vec::new(),
+        figures: Vec::new(),
+    };
+    if wanted(Part::Verifier) {
+        verifier::measure(rounds, nonces, &mut report);
+    }
+    println!("{report}");
+    let json = serde_json::to_string_pretty(&report).expect("JSON");
+    fs::create_dir_all(&out).expect("a folder");
+    fs::write(out.join("report.json"), json).expect("a file");
+    fs::write(out.join("report.md"), report.to_string()).expect("a file");
+    eprintln!("written to {}", out.display());
+}

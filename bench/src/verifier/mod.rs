@@ -1,0 +1,142 @@
+//! The verifier beside an Envoy without it and beside Envoy's own jwt_authn.
+
+mod filters;
+mod memory;
+mod stage;
+mod supply;
+
+use crate::contest::{Contender, Contest};
+use crate::goal::Demand::{AtLeast, AtMost};
+use crate::goal::Goal;
+use crate::load::Load;
+use crate::report::Report;
+use stage::Stage;
+use std::time::Duration;
+
+/// Measures everything about the verifier.
+pub fn measure(rounds: usize, live_nonces: usize, report: &mut Report) {
+    report.goals.push(Goal::figure(
+        "the filter's module",
+        AtMost(600.0),
+        envoy::FILTER_WASM.len() as f64 / 1024.0,
+        " KiB",
+    ));
+    let stage = Stage::set(rounds, live_nonces);
+    memory::of_nonces(&stage, report);
+    unique_tokens(&stage, rounds, report);
+    same_token(&stage, rounds, report);
+    refusals(&stage, rounds, report);
+    latency(&stage, rounds, report);
+    drop(stage);
+    memory::of_workers(report);
+}
+
+fn unique_tokens(stage: &Stage, rounds: usize, report: &mut Report) {
+    let contest = Contest::hold(
+        "Every request with a token of its own",
+        rounds,
+        vec![
+            Contender::new("no filter", || stage.without_filter()),
+            Contender::new("jwt_authn, RS256", || stage.jwt_authn_rsa()),
+            Contender::new("jwtproxy, RS256, void nonces", || stage.void_rsa()),
+            Contender::new("jwtproxy, RS256, few nonces", || stage.few_nonces_rsa()),
+            Contender::new("jwtproxy, RS256, 1,000,000 nonces", || stage.loaded_rsa()),
+            Contender::new("jwt_authn, ES256", || stage.jwt_authn_p256()),
+            Contender::new("jwtproxy, ES256, 1,000,000 nonces", || stage.loaded_p256()),
+        ],
+    );
+    report.goals.extend([
+        Goal::ratio(
+            "RS256, unique tokens, 1,000,000 live nonces: speed, jwt_authn is 1",
+            AtLeast(1.15),
+            contest.ratio("jwtproxy, RS256, 1,000,000 nonces", "jwt_authn, RS256"),
+        ),
+        Goal::ratio(
+            "ES256, the same",
+            AtLeast(1.0),
+            contest.ratio("jwtproxy, ES256, 1,000,000 nonces", "jwt_authn, ES256"),
+        ),
+        Goal::ratio(
+            "cost of a request at 1,000,000 live nonces, at few it is 1",
+            AtMost(1.1),
+            contest.ratio(
+                "jwtproxy, RS256, few nonces",
+                "jwtproxy, RS256, 1,000,000 nonces",
+            ),
+        ),
+    ]);
+    report.contests.push(contest);
+}
+
+fn same_token(stage: &Stage, rounds: usize, report: &mut Report) {
+    let contest = Contest::hold(
+        "The same token again, RS256",
+        rounds,
+        vec![
+            Contender::new("no filter", || stage.without_filter()),
+            Contender::new("jwt_authn with its cache", || stage.jwt_authn_cached()),
+            Contender::new("jwtproxy, void nonces", || stage.void_again()),
+        ],
+    );
+    report.goals.push(Goal::ratio(
+        "the same token again, void nonces: speed, jwt_authn with its cache is 1",
+        AtLeast(1.0),
+        contest.ratio("jwtproxy, void nonces", "jwt_authn with its cache"),
+    ));
+    report.contests.push(contest);
+}
+
+fn refusals(stage: &Stage, rounds: usize, report: &mut Report) {
+    const REFUSED: [&str; 3] = ["no token", "bad signature", "replay"];
+    let [none, forged, used] = stage.refused_loads();
+    let contest = Contest::hold(
+        "Refusals, RS256, 1,000,000 nonces",
+        rounds,
+        vec![
+            Contender::new("accepted", || stage.loaded_rsa()),
+            Contender::new(REFUSED[0], || stage.loaded(&none)),
+            Contender::new(REFUSED[1], || stage.loaded(&forged)),
+            Contender::new(REFUSED[2], || stage.loaded(&used)),
+        ],
+    );
+    for refused in REFUSED {
+        report.goals.push(Goal::ratio(
+            format!("cost of a refused request ({refused}), an accepted one is 1"),
+            AtMost(1.0),
+            contest.ratio("accepted", refused),
+        ));
+    }
+    report.contests.push(contest);
+}
+
+/// Latency while each contender has half of what the slowest of them can do.
+fn latency(stage: &Stage, rounds: usize, report: &mut Report) {
+    let slowest = stage.loaded_rsa();
+    let load = |load: Load| Load {
+        pause: Some(Duration::from_secs_f64(
+            load.connections as f64 / (slowest.per_second / 2.0),
+        )),
+        ..load
+    };
+    let contest = Contest::hold(
+        "Half load, RS256",
+        rounds,
+        vec![
+            Contender::new("no filter", || stage.without_filter_under(load)),
+            Contender::new("jwt_authn", || stage.jwt_authn_under(load)),
+            Contender::new("jwtproxy, 1,000,000 nonces", || stage.loaded_under(load)),
+        ],
+    );
+    let p99 = |name| {
+        let mut all: Vec<f64> = contest.samples(name).iter().map(|s| s.p99_us).collect();
+        all.sort_by(f64::total_cmp);
+        crate::contest::median(&all)
+    };
+    let added = p99("jwtproxy, 1,000,000 nonces") - p99("no filter");
+    let figure = (
+        "p99 latency that the filter adds at half load".to_owned(),
+        format!("{added:.0} µs"),
+    );
+    report.figures.push(figure);
+    report.contests.push(contest);
+}
