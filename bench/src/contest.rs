@@ -6,15 +6,17 @@ use serde::Serialize;
 
 /// Somebody who is measured.
 pub struct Contender<'a> {
-    name: &'static str,
+    name: String,
     run: Box<dyn FnMut() -> Sample + 'a>,
 }
 
 impl<'a> Contender<'a> {
     /// `run` measures once.
-    pub fn new(name: &'static str, run: impl FnMut() -> Sample + 'a) -> Self {
-        let run = Box::new(run);
-        Self { name, run }
+    pub fn new(name: impl Into<String>, run: impl FnMut() -> Sample + 'a) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
     }
 }
 
@@ -31,7 +33,7 @@ pub struct Contest {
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// Who.
-    pub name: &'static str,
+    pub name: String,
     /// One a round.
     pub samples: Vec<Sample>,
 }
@@ -55,7 +57,7 @@ impl Contest {
         let mut entries: Vec<_> = contenders
             .iter()
             .map(|contender| Entry {
-                name: contender.name,
+                name: contender.name.clone(),
                 samples: Vec::new(),
             })
             .collect();

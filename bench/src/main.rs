@@ -18,6 +18,9 @@ use std::path::PathBuf;
 struct Arguments {
     /// What to measure; all of it if nothing is named.
     parts: Vec<Part>,
+    /// Instead: measures these builds of the filter beside each other.
+    #[arg(long, num_args = 1.., conflicts_with = "parts")]
+    compare: Vec<PathBuf>,
     /// Rounds in which everybody has a turn.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -37,6 +40,7 @@ enum Part {
 fn main() {
     let Arguments {
         parts,
+        compare,
         rounds,
         nonces,
         out,
@@ -48,7 +52,9 @@ fn main() {
         contests: Vec::new(),
         figures: Vec::new(),
     };
-    if wanted(Part::Verifier) {
+    if !compare.is_empty() {
+        verifier::compare(&compare, rounds, &mut report);
+    } else if wanted(Part::Verifier) {
         verifier::measure(rounds, nonces, &mut report);
     }
     println!("{report}");

@@ -48,9 +48,9 @@ impl Display for Contest {
             self.title
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|")?;
-        let first = self.entries.first().map_or("", |entry| entry.name);
+        let first = self.entries.first().map_or("", |entry| &entry.name);
         for entry in &self.entries {
-            let cost = self.ratio(first, entry.name).median;
+            let cost = self.ratio(first, &entry.name).median;
             writeln!(
                 f,
                 "| {} | {:.0} | {:.0} | {:.2} | {:.2} ms | {:.2} ms | × {cost:.2} |",

@@ -1,5 +1,6 @@
 //! The verifier beside an Envoy without it and beside Envoy's own jwt_authn.
 
+mod compare;
 mod filters;
 mod memory;
 mod stage;
@@ -10,6 +11,7 @@ use crate::goal::Demand::{AtLeast, AtMost};
 use crate::goal::Goal;
 use crate::load::Load;
 use crate::report::Report;
+pub use compare::compare;
 use stage::Stage;
 use std::time::Duration;
 

@@ -1,0 +1,86 @@
+//! Builds of the filter beside each other, for finding out what a change brings.
+
+use super::filters::{Nonces, filter, jwt_authn};
+use super::supply::Supply;
+use crate::contest::{Contender, Contest};
+use crate::envoy_peer::EnvoyPeer;
+use crate::load::Load;
+use crate::process::SUBJECT_CORE;
+use crate::report::Report;
+use crate::tokens::Key;
+use std::path::{Path, PathBuf};
+
+/// Room for more nonces than a turn brings, and tokens for one turn.
+const TOKENS: usize = 40_000;
+
+/// Measures these modules, and jwt_authn and an Envoy without a filter beside them.
+pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = Key::rsa();
+    let tokens = Supply::sign(&key, TOKENS, folder.path());
+    let again = key.token("the same token again and again");
+    let start = |chains: &[_]| EnvoyPeer::start(folder.path(), SUBJECT_CORE, 1, chains);
+    let names = modules.iter().map(|module| name(module));
+    let with = |nonces| {
+        let filters = modules
+            .iter()
+            .map(|module| start(&[filter(module, &key, nonces)]));
+        filters.collect::<Vec<_>>()
+    };
+    let plain = start(&[vec![]]);
+    let native = start(&[jwt_authn(&[&key], false), jwt_authn(&[&key], true)]);
+    let void = with(Nonces::Void);
+    let send = |envoy: &EnvoyPeer| tokens.again(Load::on(envoy.listener(0)), 0, envoy);
+
+    let mut contenders = vec![
+        Contender::new("no filter", || send(&plain)),
+        Contender::new("jwt_authn", || send(&native)),
+    ];
+    for (name, envoy) in names.clone().zip(&void) {
+        contenders.push(Contender::new(format!("{name}, void nonces"), || {
+            send(envoy)
+        }));
+    }
+    for (name, module) in names.clone().zip(modules) {
+        let local = || {
+            // Each turn with a store that knows none of the tokens.
+            let envoy = start(&[filter(module, &key, Nonces::Local(1_000_000))]);
+            send(&envoy)
+        };
+        contenders.push(Contender::new(format!("{name}, local nonces"), local));
+    }
+    report.contests.push(Contest::hold(
+        "Every request with a token of its own",
+        rounds,
+        contenders,
+    ));
+
+    let repeat = |envoy: &EnvoyPeer, chain| {
+        Load::on(envoy.listener(chain))
+            .with_token(&again)
+            .run(envoy.process())
+    };
+    let refuse = |envoy: &EnvoyPeer| Load::on(envoy.listener(0)).refused().run(envoy.process());
+    let mut contenders = vec![
+        Contender::new("no filter", || repeat(&plain, 0)),
+        Contender::new("jwt_authn with its cache", || repeat(&native, 1)),
+        Contender::new("jwt_authn, no token", || refuse(&native)),
+    ];
+    for (name, envoy) in names.zip(&void) {
+        contenders.push(Contender::new(name.clone(), || repeat(envoy, 0)));
+        contenders.push(Contender::new(format!("{name}, no token"), || {
+            refuse(envoy)
+        }));
+    }
+    report
+        .contests
+        .push(Contest::hold("The same token again", rounds, contenders));
+}
+
+fn name(module: &Path) -> String {
+    module
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
