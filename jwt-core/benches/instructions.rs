@@ -41,6 +41,15 @@ fn verify((mut verifier, token): (Verifier, String)) -> (Verifier, VerifiedToken
     (verifier, verified)
 }
 
+// The same for a token that was verified before, where that may be.
+#[library_benchmark]
+#[bench::small((Verifier::that_knows(&fixtures::token(0)), fixtures::token(0)))]
+#[bench::with_20_more_claims((Verifier::that_knows(&fixtures::token(20)), fixtures::token(20)))]
+fn verify_again((mut verifier, token): (Verifier, String)) -> (Verifier, VerifiedToken) {
+    let verified = verifier.verify(black_box(&token));
+    (verifier, verified)
+}
+
 #[library_benchmark]
 #[bench::empty(Bucket::with(0))]
 #[bench::at_64(Bucket::with(64))]
@@ -79,6 +88,7 @@ library_benchmark_group!(
     benchmarks = [
         parse,
         verify,
+        verify_again,
         claim_nonce,
         look_up_key,
         decode_published_key,

@@ -38,6 +38,14 @@ fn verify(bencher: Bencher<'_, '_>, more_claims: usize) {
     bencher.bench_local(|| verifier.verify(black_box(&token)));
 }
 
+/// The same for a token that was verified before, where that may be.
+#[divan::bench(args = [0, 20])]
+fn verify_again(bencher: Bencher<'_, '_>, more_claims: usize) {
+    let token = fixtures::token(more_claims);
+    let mut verifier = Verifier::that_knows(&token);
+    bencher.bench_local(|| verifier.verify(black_box(&token)));
+}
+
 #[divan::bench(args = [0, 64, 127])]
 fn claim_nonce(bencher: Bencher<'_, '_>, entries: usize) {
     let bucket = Bucket::with(entries);
