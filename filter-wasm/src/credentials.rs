@@ -14,23 +14,20 @@ const COOKIE: &str = "access_token";
 
 /// The one token of a request: in the Authorization header, or in a cookie where that is enabled.
 pub fn token(head: &dyn RequestHead, cookies_enabled: bool) -> Result<String, Refusal> {
-    let mut tokens = Vec::new();
-    if let Some(value) = head.get("authorization") {
-        tokens.extend(in_authorization(&value)?);
-    }
+    let mut found = match head.get("authorization") {
+        Some(value) => in_authorization(&value)?,
+        None => None,
+    };
     if cookies_enabled {
-        tokens.extend(
-            head.get_all("cookie")
-                .iter()
-                .flat_map(|value| in_cookies(value)),
-        );
+        let cookies = head.get_all("cookie");
+        for token in cookies.iter().flat_map(|value| in_cookies(value)) {
+            if found.as_ref().is_some_and(|other| *other != token) {
+                return Err(Refusal::SeveralTokens);
+            }
+            found = Some(token);
+        }
     }
-    tokens.dedup();
-    match tokens.len() {
-        0 => Err(Refusal::MissingToken),
-        1 => tokens.pop().ok_or(Refusal::MissingToken),
-        _ => Err(Refusal::SeveralTokens),
-    }
+    found.ok_or(Refusal::MissingToken)
 }
 
 /// A field that had the token in it.

@@ -25,6 +25,8 @@ pub struct Events {
     pub host_signatures: Cell<u64>,
     /// Signatures checked in the VM.
     pub vm_signatures: Cell<u64>,
+    /// Tokens accepted whose signature was known.
+    pub token_cache_hits: Cell<u64>,
     /// Nonces remembered, less those forgotten.
     pub nonces: Cell<i64>,
 }
@@ -42,6 +44,7 @@ impl Default for Events {
             limited_fetches: zero(),
             host_signatures: zero(),
             vm_signatures: zero(),
+            token_cache_hits: zero(),
             nonces: Cell::new(0),
         }
     }

@@ -21,6 +21,7 @@ use jwt_core::refusal::Refusal;
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::signature::SignatureVerifier;
 use jwt_core::time::Timestamp;
+use jwt_core::token_cache::TokenCache;
 use jwt_core::verify::{AgreedToken, CurrentToken, VerifiedToken};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -77,6 +78,8 @@ pub struct Gate {
     access: Access,
     handover: Handover,
     parts: Parts,
+    /// It dies with the policy that its tokens satisfy.
+    token_cache: Option<TokenCache>,
     waiting: BTreeMap<StreamId, Waiting>,
 }
 
@@ -103,6 +106,7 @@ impl Gate {
             policy,
             access,
             handover,
+            token_cache: parts.nonces.permits_reuse().then(TokenCache::default),
             parts,
             waiting: BTreeMap::new(),
         }
@@ -264,6 +268,7 @@ impl Gate {
             keys: &mut self.parts.keys,
             signatures: &*self.parts.signatures,
             nonces: &mut *self.parts.nonces,
+            token_cache: self.token_cache.as_mut(),
         }
     }
 
@@ -276,6 +281,9 @@ impl Gate {
         let pause = match progress {
             Progress::Done(Ok(token)) => {
                 count_one(&self.parts.events.accepted);
+                if token.was_known() {
+                    count_one(&self.parts.events.token_cache_hits);
+                }
                 return Decision::Accept(token);
             }
             Progress::Done(Err(refusal)) => return self.refuse(refusal, redirect_from),

@@ -9,14 +9,18 @@ use http::uri::Authority;
 pub struct Audience {
     text: String,
     origin: Option<Origin>,
+    /// What a signer writes for the origin; it saves taking most tokens' URLs apart.
+    usual_text: Option<String>,
 }
 
 impl Audience {
     /// Takes any text; what parses as a URL is compared as one.
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
+        let origin = Origin::parse(&text);
         Self {
-            origin: Origin::parse(&text),
+            usual_text: origin.as_ref().map(Origin::to_text),
+            origin,
             text,
         }
     }
@@ -31,7 +35,9 @@ impl Audience {
     /// Two URLs match on scheme, host (case-insensitive) and port (defaults filled in);
     /// otherwise strings match exactly (RFC 7519 §2, StringOrURI).
     pub fn matches(&self, candidate: &str) -> bool {
-        self.text == candidate || self.origin.is_some() && self.origin == Origin::parse(candidate)
+        self.text == candidate
+            || self.usual_text.as_deref() == Some(candidate)
+            || self.origin.is_some() && self.origin == Origin::parse(candidate)
     }
 }
 
@@ -39,14 +45,12 @@ impl Audience {
 /// lower case, no user information. `None` when the authority is no `host[:port]`.
 pub fn of_request(scheme: &str, authority: &str) -> Option<String> {
     let authority: Authority = authority.parse().ok()?;
-    let scheme = scheme.to_ascii_lowercase();
-    let host = host_of(&authority)?;
-    match port_of(&authority)? {
-        Some(port) if Some(port) != default_port(&scheme) => {
-            Some(format!("{scheme}://{host}:{port}"))
-        }
-        _ => Some(format!("{scheme}://{host}")),
-    }
+    let origin = Origin {
+        scheme: scheme.to_ascii_lowercase(),
+        host: host_of(&authority)?,
+        port: port_of(&authority)?,
+    };
+    Some(origin.to_text())
 }
 
 /// What two URLs must share to name one audience.
@@ -68,6 +72,17 @@ impl Origin {
             port,
             scheme,
         })
+    }
+
+    /// As [`of_request`] gives it.
+    fn to_text(&self) -> String {
+        let Self { scheme, host, port } = self;
+        match port {
+            Some(port) if Some(*port) != default_port(scheme) => {
+                format!("{scheme}://{host}:{port}")
+            }
+            _ => format!("{scheme}://{host}"),
+        }
     }
 }
 

@@ -30,4 +30,5 @@ pub mod signature;
 pub mod testing;
 pub mod time;
 pub mod token;
+pub mod token_cache;
 pub mod verify;

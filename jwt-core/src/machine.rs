@@ -7,6 +7,7 @@ use crate::policy::Policy;
 use crate::refusal::{KeyProblem, Refusal};
 use crate::signature::SignatureVerifier;
 use crate::time::Timestamp;
+use crate::token_cache::TokenCache;
 use crate::verify::{AgreedToken, CurrentToken, VerifiedToken};
 use std::rc::Rc;
 use std::task::Poll;
@@ -31,6 +32,8 @@ pub struct Machine<'a> {
     pub signatures: &'a dyn SignatureVerifier,
     /// Who remembers nonces.
     pub nonces: &'a mut dyn NonceStore,
+    /// Tokens proven before under this policy, where that is worth remembering.
+    pub token_cache: Option<&'a mut TokenCache>,
 }
 
 /// How far a verification has come.
@@ -47,7 +50,12 @@ pub enum Progress {
 impl Machine<'_> {
     /// Starts on the text of a token.
     pub fn start(&mut self, compact: &str, now: Timestamp) -> Progress {
-        match CurrentToken::check(compact, self.policy, now) {
+        let proven = self.token_cache.as_mut().and_then(|c| c.get(compact));
+        let current = match proven {
+            Some(proven) => proven.check(self.policy, now),
+            None => CurrentToken::check(compact, self.policy, now),
+        };
+        match current {
             Err(refusal) => Progress::Done(Err(refusal)),
             Ok(token) => match self.keys.key(token.key_wanted(), now) {
                 Poll::Pending => Progress::AwaitsKey(token),
@@ -65,14 +73,20 @@ impl Machine<'_> {
     ) -> Progress {
         let agreed = answer
             .map_err(Refusal::from)
-            .and_then(|key| token.check_signature(&key, self.signatures, self.policy))
+            .and_then(|key| token.check_signature(key, self.signatures, self.policy))
             .and_then(|agreed| agreed.check_time(now).map(|()| agreed));
         match agreed {
             Err(refusal) => Progress::Done(Err(refusal)),
-            Ok(agreed) => match self.nonces.claim(&agreed.nonce(), now) {
-                Poll::Pending => Progress::AwaitsClaim(agreed),
-                Poll::Ready(claim) => Self::resume_with_claim(agreed, claim),
-            },
+            Ok(agreed) => {
+                if let (Some(cache), Some(proven)) = (&mut self.token_cache, agreed.newly_proven())
+                {
+                    cache.put(proven);
+                }
+                match self.nonces.claim(&agreed.nonce(), now) {
+                    Poll::Pending => Progress::AwaitsClaim(agreed),
+                    Poll::Ready(claim) => Self::resume_with_claim(agreed, claim),
+                }
+            }
         }
     }
 
@@ -140,6 +154,7 @@ mod tests {
                 keys: &mut Keys(&mut self.wanted, self.keys_pending),
                 signatures: &PureRust,
                 nonces: &mut Nonces(&mut self.claimed, self.nonces_pending),
+                token_cache: None,
             })
         }
 
@@ -341,6 +356,7 @@ mod tests {
                 keys: &mut Keys(&mut Vec::new(), false),
                 signatures: &PureRust,
                 nonces: &mut VoidNonceStore,
+                token_cache: None,
             };
             assert!(done(machine.start(&token, at(NOW))).is_ok());
         }

@@ -32,6 +32,11 @@ pub trait NonceStore {
     /// Claims a nonce: of any number of concurrent claims of one nonce, one is answered
     /// [`NonceClaim::Fresh`]. Pending when the answer has to come from elsewhere.
     fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim>;
+
+    /// Whether a token may be used again, so that it is worth while to remember it.
+    fn permits_reuse(&self) -> bool {
+        false
+    }
 }
 
 /// Remembers nothing: tokens may be used again until they expire.
@@ -41,5 +46,9 @@ pub struct VoidNonceStore;
 impl NonceStore for VoidNonceStore {
     fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
         Poll::Ready(NonceClaim::Fresh)
+    }
+
+    fn permits_reuse(&self) -> bool {
+        true
     }
 }

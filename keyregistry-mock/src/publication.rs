@@ -164,14 +164,14 @@ pub fn publish(
     let token = check(token, &publication.name, rules, now)?;
     let signer = token.key_wanted().key_id().to_owned();
     if signer == publication.name.key_id() {
-        let agreed = check_signature(token, &publication.key, rules)?;
+        let agreed = check_signature(token, publication.key.clone(), rules)?;
         return registry.update(|services, nonces| {
             claim(agreed, nonces, now)?;
             publish_new(services, rules, publication, now)
         });
     }
     let key = signing_key(registry, &token, |key| key.may_sign(now))?;
-    let agreed = check_signature(token, &key, rules)?;
+    let agreed = check_signature(token, key, rules)?;
     registry.update(|services, nonces| {
         claim(agreed, nonces, now)?;
         rotate(services, rules, publication, &signer, now)
@@ -193,7 +193,7 @@ pub fn revoke(
         ));
     }
     let key = signing_key(registry, &token, |_| true)?;
-    let agreed = check_signature(token, &key, rules)?;
+    let agreed = check_signature(token, key, rules)?;
     registry.update(|_, nonces| {
         claim(agreed, nonces, now)?;
         Ok((vec![remove(name.issuer(), name.key_id())], ()))

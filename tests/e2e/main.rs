@@ -68,6 +68,8 @@ mod signer_operations;
 mod signer_policy;
 /// TLS to clients: versions, protocols, certificates that change.
 mod tls_termination;
+/// Tokens that may be used again, and what ends that.
+mod token_reuse;
 /// Which servers the signer believes.
 mod upstream_tls;
 /// Whom Envoy calls: http, https and unix sockets, with a path before the request's.

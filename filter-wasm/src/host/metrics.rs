@@ -22,6 +22,7 @@ pub(super) struct Metrics {
     limited_fetches: u32,
     host_signatures: u32,
     vm_signatures: u32,
+    token_cache_hits: u32,
     nonces: u32,
 }
 
@@ -47,6 +48,7 @@ impl Metrics {
             limited_fetches: counter("key_fetches_limited"),
             host_signatures: counter("signatures.host"),
             vm_signatures: counter("signatures.vm"),
+            token_cache_hits: counter("token_cache_hits"),
             nonces: define(MetricType::Gauge, "nonces"),
         }
     }
@@ -62,6 +64,7 @@ impl Metrics {
             (self.limited_fetches, &events.limited_fetches),
             (self.host_signatures, &events.host_signatures),
             (self.vm_signatures, &events.vm_signatures),
+            (self.token_cache_hits, &events.token_cache_hits),
         ] {
             increment(id, i64::try_from(count.take()).unwrap_or(i64::MAX));
         }

@@ -9,6 +9,7 @@ use jwt_core::signature::PureRust;
 use jwt_core::time::Timestamp;
 use jwt_core::token::Token;
 use jwt_core::verify::{AgreedToken, CurrentToken};
+use std::rc::Rc;
 use std::task::Poll;
 
 /// What can be known of a token without its key. It speaks for the service in the path.
@@ -30,11 +31,11 @@ pub(super) fn check(
 
 pub(super) fn check_signature(
     token: CurrentToken,
-    key: &PublicKey,
+    key: PublicKey,
     rules: &Rules,
 ) -> Result<AgreedToken, Denied> {
     token
-        .check_signature(key, &PureRust, &rules.policy)
+        .check_signature(Rc::new(key), &PureRust, &rules.policy)
         .map_err(|refusal| Denied::Forbidden(refusal.to_string()))
 }
 
