@@ -12,6 +12,7 @@
 
 pub mod contest;
 pub mod envoy_peer;
+pub mod fleet;
 pub mod goal;
 pub mod http;
 pub mod load;

@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, reason = "what fails here fails the run")]
 
 use clap::{Parser, ValueEnum};
+use jwtproxy_bench::fleet;
 use jwtproxy_bench::machine::Machine;
 use jwtproxy_bench::report::Report;
 use jwtproxy_bench::verifier;
@@ -34,7 +35,10 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// The filter in Envoy.
     Verifier,
+    /// Ten thousand proxies and one registry, simulated.
+    Fleet,
 }
 
 fn main() {
@@ -51,11 +55,18 @@ fn main() {
         goals: Vec::new(),
         contests: Vec::new(),
         figures: Vec::new(),
+        fleet: None,
     };
     if !compare.is_empty() {
         verifier::compare(&compare, rounds, &mut report);
-    } else if wanted(Part::Verifier) {
-        verifier::measure(rounds, nonces, &mut report);
+    } else {
+        if wanted(Part::Verifier) {
+            verifier::measure(rounds, nonces, &mut report);
+        }
+        if wanted(Part::Fleet) {
+            eprintln!("simulating a fleet (two to three minutes)");
+            report.fleet = Some(fleet::report().to_string());
+        }
     }
     println!("{report}");
     let json = serde_json::to_string_pretty(&report).expect("JSON");

@@ -17,6 +17,8 @@ pub struct Report {
     pub contests: Vec<Contest>,
     /// Single figures: (what, value with unit).
     pub figures: Vec<(String, String)>,
+    /// What a fleet asks of its registry, as Markdown.
+    pub fleet: Option<String>,
 }
 
 impl Display for Report {
@@ -35,6 +37,9 @@ impl Display for Report {
             for (what, value) in &self.figures {
                 writeln!(f, "| {what} | {value} |")?;
             }
+        }
+        if let Some(fleet) = &self.fleet {
+            writeln!(f, "\n{fleet}")?;
         }
         Ok(())
     }

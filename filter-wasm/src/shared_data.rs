@@ -23,18 +23,29 @@ pub trait SharedData {
 }
 
 /// A store in memory with the same rules, for tests.
-#[cfg(test)]
-pub(crate) mod in_memory {
-    use super::*;
+#[cfg(any(test, feature = "testing"))]
+pub mod in_memory {
+    use super::{Conflict, SharedData, Version};
     use std::collections::HashMap;
-    use std::sync::Mutex;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    #[derive(Default)]
-    pub(crate) struct InMemory(Mutex<HashMap<String, (Vec<u8>, u32)>>);
+    /// The workers of one process share one.
+    #[derive(Debug, Default)]
+    pub struct InMemory(Mutex<Values>);
+
+    /// Each value with the number of its last write.
+    type Values = HashMap<String, (Vec<u8>, u32)>;
+
+    impl InMemory {
+        fn values(&self) -> MutexGuard<'_, Values> {
+            // Every write is one operation: a panic elsewhere cannot have left half of one.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
 
     impl SharedData for InMemory {
         fn get(&self, key: &str) -> (Vec<u8>, Version) {
-            let values = self.0.lock().unwrap();
+            let values = self.values();
             let Some((value, version)) = values.get(key) else {
                 return (Vec::new(), Version::Absent);
             };
@@ -42,7 +53,7 @@ pub(crate) mod in_memory {
         }
 
         fn set(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {
-            let mut values = self.0.lock().unwrap();
+            let mut values = self.values();
             let present = values
                 .get(key)
                 .map_or(Version::Absent, |(_, v)| Version::Of(*v));

@@ -1,13 +1,25 @@
 //! Keys that were asked for before, and keys known not to exist, both for a while.
+//!
+//! Many caches may hang on one key server, and what happens to one of them, a start or an outage,
+//! mostly happens to all. So the times at which they ask differ by chance.
 
+use crate::backoff::{Backoff, shortened};
 use crate::key::{KeyName, PublicKey};
 use crate::machine::KeyAnswer;
 use crate::refusal::KeyProblem;
 use crate::time::Timestamp;
 use lru::LruCache;
+use siphasher::sip::SipHasher24;
+use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// While a key serves, nobody waits for an answer, and a key server that is down can be left alone.
+const LONGEST_PAUSE_WITH_KEY: Duration = Duration::from_secs(60);
+
+/// Without a key requests are refused until there is an answer.
+const LONGEST_PAUSE_WITHOUT_KEY: Duration = Duration::from_secs(10);
 
 /// Keys and refusals are kept apart, so that a stranger who asks for many unknown keys cannot
 /// push out the known ones.
@@ -17,6 +29,7 @@ pub struct KeyCache {
     problems: LruCache<KeyName, Problem>,
     /// How long after its time a key may serve while the key server is down.
     stale_if_error: Duration,
+    seed: u64,
 }
 
 #[derive(Debug)]
@@ -31,6 +44,8 @@ struct Key {
 struct Problem {
     problem: KeyProblem,
     expires: Timestamp,
+    /// How often in a row the key server could not be asked.
+    failures: u32,
 }
 
 /// What is known of a key.
@@ -47,12 +62,14 @@ pub enum Lookup {
 }
 
 impl KeyCache {
-    /// Room for `capacity` keys and for as many refusals.
-    pub fn new(capacity: NonZeroUsize, stale_if_error: Duration) -> Self {
+    /// Room for `capacity` keys and for as many refusals. `seed` is random, another one for each
+    /// cache.
+    pub fn new(capacity: NonZeroUsize, stale_if_error: Duration, seed: u64) -> Self {
         Self {
             keys: LruCache::new(capacity),
             problems: LruCache::new(capacity),
             stale_if_error,
+            seed,
         }
     }
 
@@ -98,8 +115,11 @@ impl KeyCache {
         match answer {
             Ok(key) => {
                 self.problems.pop(name);
-                // A busy key is fetched again in the last fifth of its time.
-                let refresh_at = now + lifetime * 4 / 5;
+                // A busy key is fetched again when three quarters to nine tenths of its time are
+                // over: what was fetched together is not fetched together again, and there is
+                // time left for a second attempt.
+                let latest = lifetime.saturating_mul(9) / 10;
+                let refresh_at = now + shortened(latest, 6, self.chance(name, now));
                 self.keys.put(
                     name.clone(),
                     Key {
@@ -113,15 +133,51 @@ impl KeyCache {
                 if *problem != KeyProblem::Unavailable {
                     self.keys.pop(name);
                 }
-                self.problems.put(
-                    name.clone(),
-                    Problem {
-                        problem: *problem,
-                        expires,
-                    },
-                );
+                let problem = Problem {
+                    problem: *problem,
+                    expires,
+                    failures: self.failures(name, now),
+                };
+                self.problems.put(name.clone(), problem);
             }
         }
+    }
+
+    /// Remembers that the key server could not be asked, and gives the time for which it is left
+    /// alone: `first`, and twice as long each time it happens again, less up to a half by chance.
+    pub fn put_failure(&mut self, name: &KeyName, first: Duration, now: Timestamp) -> Duration {
+        let key = self.keys.peek(name);
+        let serves = key.is_some_and(|key| key.expires + self.stale_if_error > now);
+        let longest = if serves {
+            LONGEST_PAUSE_WITH_KEY
+        } else {
+            LONGEST_PAUSE_WITHOUT_KEY
+        };
+        let failures = self.failures(name, now).saturating_add(1);
+        let pause = Backoff { first, longest }.pause(failures, self.chance(name, now));
+        let problem = Problem {
+            problem: KeyProblem::Unavailable,
+            expires: now + pause,
+            failures,
+        };
+        self.problems.put(name.clone(), problem);
+        pause
+    }
+
+    /// How often in a row the key server could not be asked. What is long past does not count.
+    fn failures(&self, name: &KeyName, now: Timestamp) -> u32 {
+        let last = self.problems.peek(name);
+        let recent = last.filter(|last| last.expires + LONGEST_PAUSE_WITH_KEY > now);
+        recent.map_or(0, |last| last.failures)
+    }
+
+    /// Random for whoever does not know the seed.
+    fn chance(&self, name: &KeyName, now: Timestamp) -> u16 {
+        let now = now.milliseconds().unsigned_abs();
+        let mut hasher = SipHasher24::new_with_keys(self.seed, now);
+        name.hash(&mut hasher);
+        // The lowest bits are as random as all.
+        hasher.finish() as u16
     }
 }
 
@@ -141,7 +197,7 @@ mod tests {
     }
 
     fn cache() -> KeyCache {
-        KeyCache::new(NonZeroUsize::new(2).unwrap(), Duration::from_secs(50))
+        KeyCache::new(NonZeroUsize::new(2).unwrap(), Duration::from_secs(50), 0)
     }
 
     fn put(cache: &mut KeyCache, key_id: &str, answer: KeyAnswer, seconds: u64, now: i64) {
@@ -173,10 +229,61 @@ mod tests {
         let mut cache = cache();
         assert_eq!(state(&mut cache, "a", 0), "unknown");
         put(&mut cache, "a", key(), 100, 0);
-        assert_eq!(state(&mut cache, "a", 79), "fresh");
-        assert_eq!(state(&mut cache, "a", 80), "refresh");
+        assert_eq!(state(&mut cache, "a", 74), "fresh");
+        assert_eq!(state(&mut cache, "a", 91), "refresh");
         assert_eq!(state(&mut cache, "a", 99), "refresh");
         assert_eq!(state(&mut cache, "a", 100), "unknown");
+    }
+
+    #[test]
+    fn caches_that_have_a_key_since_the_same_moment_refresh_it_at_different_ones() {
+        let refreshed = |seed, now| {
+            let mut cache = KeyCache::new(NonZeroUsize::MIN, Duration::ZERO, seed);
+            put(&mut cache, "a", key(), 1000, 0);
+            state(&mut cache, "a", now) == "refresh"
+        };
+        let count = |now| (0..100).filter(|seed| refreshed(*seed, now)).count();
+        assert_eq!((count(749), count(901)), (0, 100));
+        assert!((15..35).contains(&count(787)), "{}", count(787));
+        assert!((35..65).contains(&count(825)), "{}", count(825));
+    }
+
+    #[test]
+    fn a_key_server_that_stays_down_is_asked_less_and_less() {
+        let mut cache = cache();
+        let pauses = |cache: &mut KeyCache, count| {
+            let mut now = at(0);
+            let pause = |_| {
+                let pause = cache.put_failure(&name("a"), Duration::from_secs(1), now);
+                now = now + pause;
+                pause.as_secs_f64()
+            };
+            (0..count).map(pause).collect::<Vec<_>>()
+        };
+        let nobody_waits = |cache: &mut KeyCache| put(cache, "a", key(), 10_000, 0);
+        let without_key = pauses(&mut cache, 20);
+        nobody_waits(&mut cache);
+        let with_key = pauses(&mut cache, 20);
+        for (pauses, longest) in [(without_key, 10.0), (with_key, 60.0)] {
+            let mut full: f64 = 1.0;
+            for pause in pauses {
+                assert!((full / 2.0..=full).contains(&pause), "{pause} of {full}");
+                full = (full * 2.0).min(longest);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_the_counting_of_failures_and_so_does_time() {
+        let mut cache = cache();
+        let second = Duration::from_secs(1);
+        for now in [0, 1, 3, 7] {
+            cache.put_failure(&name("a"), second, at(now));
+        }
+        assert!(cache.put_failure(&name("a"), second, at(15)) > second);
+        put(&mut cache, "a", key(), 10, 20);
+        assert!(cache.put_failure(&name("a"), second, at(29)) <= second);
+        assert!(cache.put_failure(&name("a"), second, at(1000)) <= second);
     }
 
     #[test]

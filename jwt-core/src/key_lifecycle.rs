@@ -11,17 +11,36 @@
 //!   stands between may answer anything.
 //! - Nothing but the registry's own word, that it does not have a key or that it has expired,
 //!   makes a key unusable; that nobody answers never does.
+//! - Of many signers that were started together, no two keep step for long.
 
-mod backoff;
 #[cfg(test)]
 mod tests;
 
+use crate::backoff::{Backoff, shortened};
 use crate::time::Timestamp;
-use backoff::{POLLING, RETRYING};
 use std::time::Duration;
 
-/// How often the registry is asked whether it still has the active key.
+/// How often the registry is asked whether it still has the active key: that, less up to a fifth.
 const RECHECK_EVERY: Duration = Duration::from_secs(300);
+const RECHECK_SPREAD: u32 = 5;
+
+/// A key is replaced up to a tenth of its time early.
+const ROTATION_SPREAD: u32 = 10;
+
+/// After failures.
+const RETRYING: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: LONGEST_PAUSE,
+};
+
+/// While somebody has to approve a key.
+const POLLING: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(10),
+};
+
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a registry says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +118,8 @@ pub struct Lifecycle {
     failures: u32,
     polls: u32,
     not_before: Option<Timestamp>,
+    /// What sets this signer apart from others in step with it.
+    pace: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,11 +157,13 @@ enum Stage {
 
 impl Lifecycle {
     /// With the keys that were found on the disk: the active one and when it was published, and
-    /// whether there is a pending one.
+    /// whether there is a pending one. `pace` is random: the larger it is, the earlier this signer
+    /// asks and rotates.
     pub fn new(
         rotate_every: Option<Duration>,
         active_since: Option<Timestamp>,
         has_pending: bool,
+        pace: u16,
     ) -> Self {
         Self {
             rotate_every,
@@ -154,6 +177,7 @@ impl Lifecycle {
             failures: 0,
             polls: 0,
             not_before: None,
+            pace,
         }
     }
 
@@ -184,7 +208,9 @@ impl Lifecycle {
             Trust::Unchecked => return Step::Check(Which::Active),
             Trust::Good { recheck } => recheck,
         };
-        let due = self.rotate_every.map(|every| active.since + every);
+        let rotate_every = self.rotate_every;
+        let due =
+            rotate_every.map(|every| active.since + shortened(every, ROTATION_SPREAD, self.pace));
         if due.is_some_and(|due| due <= now) {
             Step::Make
         } else if recheck <= now {
@@ -198,7 +224,7 @@ impl Lifecycle {
     /// How long nothing is to be done. A clock that was set back does not make it longer.
     fn pause(&self, now: Timestamp) -> Option<Duration> {
         let rest = self.not_before?.since(now);
-        (!rest.is_zero() && rest <= backoff::LONGEST).then_some(rest)
+        (!rest.is_zero() && rest <= LONGEST_PAUSE).then_some(rest)
     }
 
     /// Whether requests are signed with the active key: there is one, and the registry, if it
@@ -262,7 +288,7 @@ impl Lifecycle {
     fn checked_active(&mut self, standing: Standing, now: Timestamp, chance: u16) {
         let trust = match standing {
             Standing::Approved => Trust::Good {
-                recheck: now + RECHECK_EVERY,
+                recheck: self.recheck_after(now),
             },
             Standing::Expired | Standing::Unknown => Trust::Dead,
             // It was approved once, or it would not be active: the registry may yet recall it.
@@ -275,6 +301,10 @@ impl Lifecycle {
         if self.pending.is_none() {
             self.succeeded();
         }
+    }
+
+    fn recheck_after(&self, now: Timestamp) -> Timestamp {
+        now + shortened(RECHECK_EVERY, RECHECK_SPREAD, self.pace)
     }
 
     fn checked_pending(&mut self, standing: Standing, now: Timestamp, chance: u16) {
@@ -324,7 +354,7 @@ impl Lifecycle {
 
     /// The pending key has taken the place of the active one, which was published at `since`.
     pub fn activated(&mut self, since: Timestamp, now: Timestamp) {
-        let recheck = now + RECHECK_EVERY;
+        let recheck = self.recheck_after(now);
         self.active = Some(Active {
             since,
             trust: Trust::Good { recheck },

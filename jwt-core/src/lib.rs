@@ -10,6 +10,7 @@
 
 pub mod algorithm;
 pub mod audience;
+mod backoff;
 pub mod config;
 pub mod excludes;
 pub mod handover;

@@ -76,7 +76,7 @@ fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
         [1; 16],
         Rc::default(),
     );
-    let keys = RemoteKeys::new(source, shared.clone(), Rc::default());
+    let keys = RemoteKeys::new(source, shared.clone(), Rc::default(), 0);
     gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
 }
 
@@ -317,12 +317,12 @@ fn a_request_that_ended_while_it_waited_is_forgotten() {
 #[test]
 fn a_busy_key_is_fetched_ahead_of_its_end_and_no_request_waits() {
     let mut gate = worker_with_key(&Rc::default());
-    assert_accepted(&request(&mut gate, 2, &token(2), later(79)));
+    assert_accepted(&request(&mut gate, 2, &token(2), later(74)));
     assert!(!gate.has_work());
-    assert_accepted(&request(&mut gate, 3, &token(3), later(81)));
-    assert_accepted(&request(&mut gate, 4, &token(4), later(82)));
-    assert_eq!(gate.begin_fetches(later(82)).len(), 1);
-    assert!(found(&mut gate, later(82)).is_empty());
+    assert_accepted(&request(&mut gate, 3, &token(3), later(91)));
+    assert_accepted(&request(&mut gate, 4, &token(4), later(92)));
+    assert_eq!(gate.begin_fetches(later(92)).len(), 1);
+    assert!(found(&mut gate, later(92)).is_empty());
     assert_accepted(&request(&mut gate, 5, &token(5), later(150)));
     assert!(!gate.has_work());
 }
@@ -348,10 +348,10 @@ fn while_the_registry_is_down_a_key_serves_past_its_time_but_not_for_ever() {
 #[test]
 fn a_key_that_the_registry_refuses_serves_no_more() {
     let mut gate = worker_with_key(&Rc::default());
-    assert_accepted(&request(&mut gate, 2, &token(2), later(85)));
-    gate.begin_fetches(later(85));
-    answer(&mut gate, &key_id(), 403, "", later(85));
-    let decision = request(&mut gate, 3, &token(3), later(86));
+    assert_accepted(&request(&mut gate, 2, &token(2), later(95)));
+    gate.begin_fetches(later(95));
+    answer(&mut gate, &key_id(), 403, "", later(95));
+    let decision = request(&mut gate, 3, &token(3), later(96));
     assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
 }
 

@@ -161,18 +161,25 @@ fn keys(key_server: KeyServer, events: Rc<Events>) -> Keys {
         source,
         Rc::new(HostSharedData),
         events,
+        u64::from_le_bytes(random("the times of key fetches")),
     )))
+}
+
+/// Random bytes; zeros, and a warning, where the host has none.
+fn random<const LENGTH: usize>(purpose: &str) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    if let Err(error) = getrandom::getrandom(&mut bytes) {
+        warn!("jwtproxy: no random numbers for {purpose}: {error}");
+    }
+    bytes
 }
 
 fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore> {
     let NonceStorage::Local { capacity, .. } = config.rules.nonce_storage else {
         return Box::new(VoidNonceStore);
     };
-    let mut hash_key = [0; 16];
-    if let Err(error) = getrandom::getrandom(&mut hash_key) {
-        // Without a secret key an attacker could aim at a bucket, but no replay gets through.
-        warn!("jwtproxy: no random numbers for the nonce store's hash key: {error}");
-    }
+    // Without a secret key an attacker could aim at a bucket, but no replay gets through.
+    let hash_key = random("the nonce store's hash key");
     // Verifiers of one audience in one process share their nonces.
     let scope = config.rules.policy.audience.as_str().to_owned();
     Box::new(SharedNonces::new(

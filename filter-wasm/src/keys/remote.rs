@@ -48,10 +48,11 @@ pub struct RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// None of the keys is here yet.
-    pub fn new(source: Source, shared: Rc<dyn SharedData>, events: Rc<Events>) -> Self {
+    /// None of the keys is here yet. `seed` is random: by it this worker's times differ from those
+    /// of others.
+    pub fn new(source: Source, shared: Rc<dyn SharedData>, events: Rc<Events>, seed: u64) -> Self {
         Self {
-            cache: KeyCache::new(CACHE_CAPACITY, source.stale_if_error()),
+            cache: KeyCache::new(CACHE_CAPACITY, source.stale_if_error(), seed),
             shared: SharedKeys::new(shared, source.identity()),
             limit: RateLimit::new(UNKNOWN_BURST, UNKNOWN_PER_SECOND),
             source,
@@ -224,7 +225,11 @@ impl RemoteKeys {
     /// Keeps an answer and publishes it. Where the key server is down and a key is at hand that
     /// may still serve, that key becomes the answer.
     fn keep(&mut self, name: &KeyName, fetched: &mut Fetched, now: Timestamp) {
-        self.cache.put(name, &fetched.answer, fetched.lifetime, now);
+        if matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
+            fetched.lifetime = self.cache.put_failure(name, fetched.lifetime, now);
+        } else {
+            self.cache.put(name, &fetched.answer, fetched.lifetime, now);
+        }
         if fetched.answer.is_ok() {
             self.shared
                 .publish(name, &fetched.answer, now + fetched.lifetime);

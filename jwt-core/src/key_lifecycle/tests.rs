@@ -10,7 +10,7 @@ fn at(seconds: i64) -> Timestamp {
 
 /// A life whose keys are replaced every hour; it is the hour 0.
 fn life(active_since: Option<i64>, has_pending: bool) -> Lifecycle {
-    Lifecycle::new(Some(HOUR), active_since.map(at), has_pending)
+    Lifecycle::new(Some(HOUR), active_since.map(at), has_pending, 0)
 }
 
 /// What to do once every pause is over.
@@ -105,7 +105,7 @@ fn a_key_is_rotated_when_its_time_has_come() {
 
 #[test]
 fn a_key_may_be_kept_for_ever() {
-    let mut life = Lifecycle::new(None, Some(at(0)), false);
+    let mut life = Lifecycle::new(None, Some(at(0)), false, 0);
     checked(&mut life, Which::Active, Standing::Approved);
     assert_eq!(life.next(at(1 << 33)), Step::Check(Which::Active));
 }
@@ -246,4 +246,22 @@ fn a_wrong_404_does_not_make_a_rotation_a_new_beginning() {
     published(&mut life, SignedBy::ActiveKey, Publication::Approved);
     checked(&mut life, Which::Pending, Standing::Approved);
     activated(&mut life);
+}
+
+#[test]
+fn signers_that_start_together_do_not_keep_step() {
+    let waits = |pace, rotate_every| {
+        let mut life = Lifecycle::new(Some(rotate_every), Some(at(0)), false, pace);
+        life.checked(Which::Active, Standing::Approved, at(0), 0);
+        life.next(at(0))
+    };
+    for (pace, recheck, rotation) in [(0, 300, 100), (u16::MAX, 240, 90)] {
+        let (hour, soon) = (HOUR, Duration::from_secs(100));
+        let seconds = |step| match step {
+            Step::Wait(pause) => pause.as_secs_f64().round(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seconds(waits(pace, hour)), f64::from(recheck));
+        assert_eq!(seconds(waits(pace, soon)), f64::from(rotation));
+    }
 }

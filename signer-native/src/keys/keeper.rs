@@ -53,6 +53,7 @@ impl Keeper {
                 settings.rotate_every,
                 published_at,
                 stored.pending.is_some(),
+                chance(),
             ),
             store,
             registry,
