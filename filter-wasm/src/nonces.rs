@@ -20,7 +20,8 @@ const ATTEMPTS: usize = 1000;
 pub struct SharedNonces {
     shared: Rc<dyn SharedData>,
     scope: String,
-    count: u32,
+    /// What the keys of all buckets begin with.
+    prefix: String,
     buckets: Buckets,
     events: Rc<Events>,
 }
@@ -41,7 +42,8 @@ impl SharedNonces {
         Self {
             shared,
             scope,
-            count,
+            // A store of another size spreads its nonces differently, so it has keys of its own.
+            prefix: format!("{KEY_PREFIX}.{count}."),
             buckets,
             events,
         }
@@ -51,8 +53,7 @@ impl SharedNonces {
 impl NonceStore for SharedNonces {
     fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim> {
         let place = self.buckets.place(&self.scope, nonce);
-        // A store of another size spreads its nonces differently, so it has keys of its own.
-        let key = format!("{KEY_PREFIX}.{}.{}", self.count, place.bucket);
+        let key = [&*self.prefix, &*place.bucket.to_string()].concat();
         for _ in 0..ATTEMPTS {
             let (bytes, version) = self.shared.get(&key);
             let next = match nonce_bucket::claim(&bytes, place, nonce.expires, now) {

@@ -84,17 +84,24 @@ impl Buckets {
 
 /// Claims the nonce at `place`, which expires at `expires`, in the bucket's present `bytes`.
 pub fn claim(bytes: &[u8], place: Place, expires: Timestamp, now: Timestamp) -> BucketClaim {
-    let mut next = Vec::with_capacity(bytes.len() + ENTRY_SIZE);
     let (entries, _) = bytes.as_chunks::<ENTRY_SIZE>();
+    let is_live = |expiry: u32| i64::from(expiry) > now.seconds();
+    let mut all_live = true;
     for entry in entries {
         let (fingerprint, expiry) = unpack(entry);
-        if i64::from(expiry) <= now.seconds() {
-            continue;
-        }
-        if fingerprint == place.fingerprint {
+        if !is_live(expiry) {
+            all_live = false;
+        } else if fingerprint == place.fingerprint {
             return BucketClaim::Replayed;
         }
-        next.extend_from_slice(entry);
+    }
+    let mut next = Vec::with_capacity(bytes.len() + ENTRY_SIZE);
+    // One copy instead of many: mostly, nothing has expired.
+    if all_live {
+        next.extend_from_slice(entries.as_flattened());
+    } else {
+        let live = entries.iter().filter(|entry| is_live(unpack(entry).1));
+        live.for_each(|entry| next.extend_from_slice(entry));
     }
     if next.len() >= MAX_ENTRIES * ENTRY_SIZE {
         return BucketClaim::Full;

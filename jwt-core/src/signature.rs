@@ -2,6 +2,8 @@
 
 use crate::algorithm::Algorithm;
 use crate::key::PublicKey;
+use der::asn1::UintRef;
+use der::{Encode as _, Header, Tag};
 
 /// Checks a JWS signature (RFC 7515 §5.2).
 pub trait SignatureVerifier {
@@ -33,19 +35,28 @@ impl SignatureVerifier for PureRust {
 }
 
 /// An ECDSA signature as everybody but JWS has it: the two numbers in DER (RFC 3279 §2.2.3) instead
-/// of one after the other (RFC 7518 §3.4). `None` when it is no pair of numbers for the curve.
+/// of one after the other (RFC 7518 §3.4). `None` when it is not as long as two numbers are; whether
+/// these are of the curve is for whoever checks the signature.
 pub fn ecdsa_in_der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
-    match algorithm {
-        Algorithm::Es256 => {
-            let signature = p256::ecdsa::Signature::from_slice(signature).ok()?;
-            Some(signature.to_der().as_bytes().to_vec())
-        }
-        Algorithm::Es384 => {
-            let signature = p384::ecdsa::Signature::from_slice(signature).ok()?;
-            Some(signature.to_der().as_bytes().to_vec())
-        }
-        _ => None,
+    let length = match algorithm {
+        Algorithm::Es256 => 2 * 32,
+        Algorithm::Es384 => 2 * 48,
+        _ => return None,
+    };
+    if signature.len() != length {
+        return None;
     }
+    let (r, s) = signature.split_at_checked(length / 2)?;
+    let (r, s) = (UintRef::new(r).ok()?, UintRef::new(s).ok()?);
+    let mut der = Vec::new();
+    let numbers = (r.encoded_len().ok()? + s.encoded_len().ok()?).ok()?;
+    Header::new(Tag::Sequence, numbers)
+        .ok()?
+        .encode_to_vec(&mut der)
+        .ok()?;
+    r.encode_to_vec(&mut der).ok()?;
+    s.encode_to_vec(&mut der).ok()?;
+    Some(der)
 }
 
 #[cfg(test)]
@@ -92,6 +103,25 @@ mod tests {
         {
             let key = PublicKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
             assert_eq!(is_good(&token, &key), good, "{name}");
+        }
+    }
+
+    #[test]
+    fn ecdsa_numbers_in_der_are_as_short_as_can_be() {
+        let mut signature = [0; 64];
+        (signature[31], signature[32]) = (0x7f, 0x80);
+        let der = ecdsa_in_der(Algorithm::Es256, &signature).unwrap();
+        // RFC 3279 §2.2.3: a SEQUENCE of two INTEGERs; one whose first bit is set has a zero before.
+        let mut expected = vec![0x30, 38, 2, 1, 0x7f, 2, 33, 0, 0x80];
+        expected.extend([0; 31]);
+        assert_eq!(der, expected);
+        for (algorithm, length) in [
+            (Algorithm::Es256, 63),
+            (Algorithm::Es256, 96),
+            (Algorithm::Es384, 64),
+            (Algorithm::Rs256, 64),
+        ] {
+            assert_eq!(ecdsa_in_der(algorithm, &vec![1; length]), None);
         }
     }
 

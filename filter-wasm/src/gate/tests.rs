@@ -576,6 +576,7 @@ fn a_known_token_asks_for_its_key_like_any_other() {
         Source::Registry(registry),
         Rc::<InMemory>::default(),
         Rc::default(),
+        1,
     );
     let keys = Keys::Remote(Box::new(keys));
     let mut gate = gate(rules(), keys, Box::new(VoidNonceStore));
@@ -583,10 +584,10 @@ fn a_known_token_asks_for_its_key_like_any_other() {
     gate.begin_fetches(now());
     assert_accepted(&found(&mut gate, now())[0].1);
     // Near the end of its time the key is fetched ahead, and a token that is known triggers it.
-    assert_accepted(&request(&mut gate, 2, &token(1), later(81)));
-    assert_eq!((known(&gate), gate.begin_fetches(later(81)).len()), (1, 1));
-    answer(&mut gate, &key_id(), 403, "", later(82));
-    let decision = request(&mut gate, 3, &token(1), later(83));
+    assert_accepted(&request(&mut gate, 2, &token(1), later(91)));
+    assert_eq!((known(&gate), gate.begin_fetches(later(91)).len()), (1, 1));
+    answer(&mut gate, &key_id(), 403, "", later(92));
+    let decision = request(&mut gate, 3, &token(1), later(93));
     assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
     // Past the time of that answer the key server is asked again, and the request waits.
     assert_waits(&request(&mut gate, 4, &token(1), later(150)));

@@ -6,25 +6,20 @@ use jwt_core::key::PublicKey;
 use jwt_core::signature::{PureRust, SignatureVerifier, ecdsa_in_der};
 use log::{debug, warn};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use proxy_wasm::hostcalls;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Envoy's foreign function, which checks PKCS#1 v1.5 and ECDSA signatures with BoringSSL.
 const FUNCTION: &str = "verify_signature";
 
-/// The argument of [`FUNCTION`] (Envoy: `source/extensions/common/wasm/ext/verify_signature.proto`).
-#[derive(Clone, PartialEq, Message)]
-struct VerifySignatureArguments {
-    #[prost(string, tag = "1")]
-    hash_function: String,
-    /// SubjectPublicKeyInfo, DER.
-    #[prost(bytes = "vec", tag = "2")]
-    public_key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    signature: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    text: Vec<u8>,
-}
+/// The fields of its argument (Envoy: `source/extensions/common/wasm/ext/verify_signature.proto`);
+/// the key is a SubjectPublicKeyInfo, DER.
+const HASH_FUNCTION: u32 = 1;
+const PUBLIC_KEY: u32 = 2;
+const SIGNATURE: u32 = 3;
+const TEXT: u32 = 4;
 
 /// Its result.
 #[derive(Clone, PartialEq, Message)]
@@ -91,25 +86,41 @@ impl SignatureVerifier for HostVerifier {
         };
         count_one(&self.events.host_signatures);
         let in_der = match algorithm {
-            Algorithm::Es256 | Algorithm::Es384 => ecdsa_in_der(algorithm, signature),
-            _ => Some(signature.to_owned()),
+            Algorithm::Es256 | Algorithm::Es384 => {
+                ecdsa_in_der(algorithm, signature).map(Cow::Owned)
+            }
+            _ => Some(Cow::Borrowed(signature)),
         };
-        in_der.is_some_and(|signature| ask_host(hash_function, key.spki(), message, signature))
+        in_der.is_some_and(|signature| ask_host(hash_function, key.spki(), message, &signature))
     }
 }
 
-fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: Vec<u8>) -> bool {
-    let arguments = VerifySignatureArguments {
-        hash_function: hash_function.to_owned(),
-        public_key: public_key.to_owned(),
-        signature,
-        text: text.to_owned(),
-    };
-    let answer = hostcalls::call_foreign_function(FUNCTION, Some(&arguments.encode_to_vec()));
+fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: &[u8]) -> bool {
+    let fields = [
+        (HASH_FUNCTION, hash_function.as_bytes()),
+        (PUBLIC_KEY, public_key),
+        (SIGNATURE, signature),
+        (TEXT, text),
+    ];
+    let answer = hostcalls::call_foreign_function(FUNCTION, Some(&message(&fields)));
     let Ok(Some(answer)) = answer else {
         return false;
     };
     VerifySignatureResult::decode(&*answer).is_ok_and(|answer| answer.result)
+}
+
+/// A protobuf message of these fields. A type that prost derives would have to own them all, and
+/// this is on the way of every request.
+fn message(fields: &[(u32, &[u8])]) -> Vec<u8> {
+    let overhead = 2 * encoded_len_varint(u64::from(u32::MAX));
+    let length = fields.iter().map(|(_, value)| value.len() + overhead).sum();
+    let mut message = Vec::with_capacity(length);
+    for (tag, value) in fields {
+        encode_key(*tag, WireType::LengthDelimited, &mut message);
+        encode_varint(value.len() as u64, &mut message);
+        message.extend_from_slice(value);
+    }
+    message
 }
 
 /// Before the host is trusted with signatures it has to call good ones good and bad ones bad, of
@@ -124,7 +135,7 @@ fn host_knows_the_answers() -> bool {
     [(RSA_KEY, RSA_SIGNATURE), (EC_KEY, EC_SIGNATURE)]
         .into_iter()
         .all(|(key, signature)| {
-            let says = |text| ask_host("sha256", key, text, signature.to_owned());
+            let says = |text| ask_host("sha256", key, text, signature);
             says(TEXT) && !says(OTHER_TEXT)
         })
 }
