@@ -11,6 +11,9 @@ pub const SUBJECT_CORE: &str = "0";
 /// The core of the load, and of all that stands in for the rest of the world.
 pub const LOAD_CORE: &str = "1";
 
+/// Both, for what is measured with two workers.
+pub const ALL_CORES: &str = "0,1";
+
 /// A running process. Dropped, it is killed.
 pub struct Process(Child);
 

@@ -4,6 +4,7 @@ use super::filters::{Nonces, filter, jwt_authn};
 use super::supply::Supply;
 use crate::contest::{Contender, Contest};
 use crate::envoy_peer::EnvoyPeer;
+use crate::http;
 use crate::load::Load;
 use crate::process::SUBJECT_CORE;
 use crate::report::Report;
@@ -66,11 +67,24 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
         Contender::new("jwt_authn with its cache", || repeat(&native, 1)),
         Contender::new("jwt_authn, no token", || refuse(&native)),
     ];
-    for (name, envoy) in names.zip(&void) {
-        contenders.push(Contender::new(name.clone(), || repeat(envoy, 0)));
-        contenders.push(Contender::new(format!("{name}, no token"), || {
-            refuse(envoy)
-        }));
+    let forged = Key::rsa().token("signed by somebody else");
+    let local = with(Nonces::Local(1_000_000));
+    for envoy in &local {
+        http::get(envoy.listener(0), "/", Some(&again)).expect("a response");
+    }
+    let refuse_token = |envoy: &EnvoyPeer, token: &str| {
+        let load = Load::on(envoy.listener(0)).with_token(token);
+        load.refused().run(envoy.process())
+    };
+    for ((name, void), local) in names.zip(&void).zip(&local) {
+        contenders.extend([
+            Contender::new(name.clone(), || repeat(void, 0)),
+            Contender::new(format!("{name}, no token"), || refuse(void)),
+            Contender::new(format!("{name}, bad signature"), || {
+                refuse_token(void, &forged)
+            }),
+            Contender::new(format!("{name}, replay"), || refuse_token(local, &again)),
+        ]);
     }
     report
         .contests

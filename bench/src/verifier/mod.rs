@@ -12,7 +12,7 @@ use crate::goal::Goal;
 use crate::load::Load;
 use crate::report::Report;
 pub use compare::compare;
-use stage::Stage;
+use stage::{Stage, TwoWorkers};
 use std::time::Duration;
 
 /// Measures everything about the verifier.
@@ -29,6 +29,7 @@ pub fn measure(rounds: usize, live_nonces: usize, report: &mut Report) {
     same_token(&stage, rounds, report);
     refusals(&stage, rounds, report);
     latency(&stage, rounds, report);
+    two_workers(&stage, rounds, report);
     drop(stage);
     memory::of_workers(report);
 }
@@ -109,6 +110,20 @@ fn refusals(stage: &Stage, rounds: usize, report: &mut Report) {
         ));
     }
     report.contests.push(contest);
+}
+
+/// What a second worker costs: locks, and caches that are fought over.
+fn two_workers(stage: &Stage, rounds: usize, report: &mut Report) {
+    let run = |contender| move || stage.two_workers(contender);
+    report.contests.push(Contest::hold(
+        "Two workers, which share both cores with the load, RS256",
+        rounds,
+        vec![
+            Contender::new("no filter", run(TwoWorkers::Plain)),
+            Contender::new("jwt_authn", run(TwoWorkers::JwtAuthn)),
+            Contender::new("jwtproxy, few nonces", run(TwoWorkers::Filter)),
+        ],
+    ));
 }
 
 /// Latency while each contender has half of what the slowest of them can do.

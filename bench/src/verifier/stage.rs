@@ -5,7 +5,7 @@ use super::supply::Supply;
 use crate::envoy_peer::EnvoyPeer;
 use crate::http;
 use crate::load::{Load, Sample};
-use crate::process::SUBJECT_CORE;
+use crate::process::{ALL_CORES, SUBJECT_CORE};
 use crate::tokens::Key;
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +20,14 @@ const TOKENS_A_TURN: usize = 35_000;
 
 /// Turns with unique RS256 tokens besides the rounds: warming up, and finding out half the load.
 const OTHER_TURNS: usize = 4;
+
+/// Those who run with two workers.
+#[derive(Clone, Copy)]
+pub(super) enum TwoWorkers {
+    Plain,
+    JwtAuthn,
+    Filter,
+}
 
 /// One Envoy for each contender; all on one core, where only one at a time has work.
 pub(super) struct Stage {
@@ -114,10 +122,29 @@ impl Stage {
     pub(super) fn few_nonces_rsa(&self) -> Sample {
         let chain = filter(&self.module, &self.rsa, Nonces::Local(CAPACITY));
         let envoy = EnvoyPeer::start(self.folder.path(), SUBJECT_CORE, 1, &[chain]);
-        let load = Load::on(envoy.listener(0));
-        let warm_up = self.rsa_tokens.again(load.clone(), 0, &envoy);
-        self.rsa_tokens
-            .again(load, warm_up.requests as usize + 32, &envoy)
+        self.after_warming_up(Load::on(envoy.listener(0)), &envoy)
+    }
+
+    /// The same with two workers, which the load does not leave a core for themselves.
+    pub(super) fn two_workers(&self, contender: TwoWorkers) -> Sample {
+        let chain = match contender {
+            TwoWorkers::Plain => vec![],
+            TwoWorkers::JwtAuthn => jwt_authn(&[&self.rsa], false),
+            TwoWorkers::Filter => filter(&self.module, &self.rsa, Nonces::Local(CAPACITY)),
+        };
+        let envoy = EnvoyPeer::start(self.folder.path(), ALL_CORES, 2, &[chain]);
+        let load = Load {
+            threads: 2,
+            cores: ALL_CORES,
+            ..Load::on(envoy.listener(0))
+        };
+        self.after_warming_up(load, &envoy)
+    }
+
+    fn after_warming_up(&self, load: Load, envoy: &EnvoyPeer) -> Sample {
+        let warm_up = Load::on(envoy.listener(0));
+        self.rsa_tokens.again(warm_up, 0, envoy);
+        self.rsa_tokens.again(load, TOKENS_A_TURN, envoy)
     }
 
     pub(super) fn loaded_rsa(&self) -> Sample {

@@ -3,6 +3,7 @@
 mod head;
 mod metrics;
 mod plugin;
+mod refusal_log;
 mod root;
 mod shared_data;
 mod signature;

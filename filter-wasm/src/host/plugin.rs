@@ -3,9 +3,10 @@
 
 use super::head::HostHead;
 use super::metrics::Metrics;
+use super::refusal_log::RefusalLog;
 use super::shared_data::HostSharedData;
 use super::signature;
-use crate::credentials::{self, Stripped};
+use crate::credentials::Stripped;
 use crate::events::Events;
 use crate::gate::{Decision, Gate, Parts, Refused};
 use crate::keys::{Keys, RemoteKeys, Source};
@@ -16,9 +17,8 @@ use jwt_core::config::filter::{FilterConfig, KeyServer};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::nonce::{NonceStore, VoidNonceStore};
 use jwt_core::time::Timestamp;
-use jwt_core::token::Token;
 use jwt_core::verify::VerifiedToken;
-use log::{info, log_enabled, warn};
+use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, MapType};
 use std::cell::RefCell;
@@ -36,6 +36,7 @@ pub(super) struct Plugin {
     pub(super) gate: RefCell<Gate>,
     pub(super) metrics: Metrics,
     events: Rc<Events>,
+    refusals: RefusalLog,
 }
 
 impl Plugin {
@@ -59,12 +60,14 @@ impl Plugin {
             gate,
             metrics: Metrics::define(),
             events,
+            refusals: RefusalLog::new(),
         }
     }
 
-    /// Raises the metrics by what has happened.
+    /// Raises the metrics by what has happened, and says what the log leaves out.
     pub(super) fn flush_events(&self) {
         self.metrics.raise(&self.events);
+        self.refusals.own_up();
     }
 
     /// Carries out a decision about the request that is the host's effective context.
@@ -114,9 +117,7 @@ impl Plugin {
         let gate = self.gate.borrow();
         let label = refused.refusal.label();
         let _ = hostcalls::set_property(vec![REASON_PROPERTY], Some(label.as_bytes()));
-        if log_enabled!(log::Level::Info) {
-            log_refusal(refused);
-        }
+        self.refusals.write(refused);
         let Reply {
             status,
             headers,
@@ -127,27 +128,6 @@ impl Plugin {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let _ = hostcalls::send_http_response(status, headers, Some(body.as_bytes()));
-    }
-}
-
-/// Says of whom and of what, so that an operator finds the cause; never the token itself.
-fn log_refusal(refused: &Refused) {
-    let head = HostHead;
-    let path = crate::request::text(&head, ":path").unwrap_or_default();
-    // The query may hold what is nobody's business.
-    let path = path.split('?').next().unwrap_or_default();
-    let claimed = credentials::token(&head, true)
-        .ok()
-        .and_then(|token| Token::parse(&token).ok());
-    match claimed {
-        Some(token) => {
-            info!(
-                "jwtproxy: refused {path:?}: {} (key {})",
-                refused.refusal,
-                token.key_name()
-            );
-        }
-        None => info!("jwtproxy: refused {path:?}: {}", refused.refusal),
     }
 }
 
