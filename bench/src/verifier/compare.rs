@@ -56,28 +56,29 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
         contenders,
     ));
 
+    let forged = Key::rsa().token("signed by somebody else");
+    let local = with(Nonces::Local(1_000_000));
+    for envoy in &local {
+        http::get(envoy.listener(0), "/", Some(&again)).expect("a response");
+    }
+
     let repeat = |envoy: &EnvoyPeer, chain| {
         Load::on(envoy.listener(chain))
             .with_token(&again)
             .run(envoy.process())
     };
     let refuse = |envoy: &EnvoyPeer| Load::on(envoy.listener(0)).refused().run(envoy.process());
-    let mut contenders = vec![
+    let mut second = vec![
         Contender::new("no filter", || repeat(&plain, 0)),
         Contender::new("jwt_authn with its cache", || repeat(&native, 1)),
         Contender::new("jwt_authn, no token", || refuse(&native)),
     ];
-    let forged = Key::rsa().token("signed by somebody else");
-    let local = with(Nonces::Local(1_000_000));
-    for envoy in &local {
-        http::get(envoy.listener(0), "/", Some(&again)).expect("a response");
-    }
     let refuse_token = |envoy: &EnvoyPeer, token: &str| {
         let load = Load::on(envoy.listener(0)).with_token(token);
         load.refused().run(envoy.process())
     };
     for ((name, void), local) in names.zip(&void).zip(&local) {
-        contenders.extend([
+        second.extend([
             Contender::new(name.clone(), || repeat(void, 0)),
             Contender::new(format!("{name}, no token"), || refuse(void)),
             Contender::new(format!("{name}, bad signature"), || {
@@ -88,7 +89,7 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
     }
     report
         .contests
-        .push(Contest::hold("The same token again", rounds, contenders));
+        .push(Contest::hold("The same token again", rounds, second));
 }
 
 fn name(module: &Path) -> String {
