@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test lint clean
+.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test bench bench-core lint clean
 
 FILTER := build/jwtproxy-filter.wasm
 # CI takes Cargo.lock as it is; elsewhere a new dependency may enter it.
@@ -49,6 +49,16 @@ test: setup-run setup-test filter ## run every test: wasm, unit, end-to-end with
 	scripts/test-wasm
 	cargo build --workspace $(LOCKED)
 	cargo test --workspace $(LOCKED)
+
+bench: setup-run filter ## measure it beside Envoy's jwt_authn and bare signatures (quarter of an hour; report in build/bench/)
+	@scripts/check-prerequisites bench
+	cargo build --release $(LOCKED) -p signer-native -p jwtproxy-bench --bins
+	"$${CARGO_TARGET_DIR:-target}/release/bench" $(BENCH)
+
+bench-core: ## measure the token rules alone: time, allocations, instructions
+	@scripts/check-prerequisites bench
+	@scripts/setup-cargo-tool gungraun-runner
+	PATH="$$PWD/.tools/gungraun-runner/bin:$$PATH" cargo bench $(LOCKED) -p jwt-core --features testing
 
 lint: setup-lint filter ## check formatting, clippy (native and wasm) and dependencies
 	cargo fmt --all --check

@@ -71,14 +71,19 @@ impl Key {
         self.algorithm().to_ascii_lowercase()
     }
 
-    /// The public half as PEM.
-    pub fn public_pem(&self) -> String {
+    /// The public half as SubjectPublicKeyInfo, DER.
+    pub fn public_der(&self) -> Vec<u8> {
         let der: Result<PublicKeyX509Der<'_>, _> = match &self.0 {
             Pair::Rsa(pair) => pair.public_key().as_der(),
             Pair::P256(pair) => pair.public_key().as_der(),
             Pair::Ed25519(pair) => pair.public_key().as_der(),
         };
-        pem("PUBLIC KEY", der.expect("a public key").as_ref())
+        der.expect("a public key").as_ref().to_vec()
+    }
+
+    /// The same as PEM.
+    pub fn public_pem(&self) -> String {
+        pem("PUBLIC KEY", &self.public_der())
     }
 
     /// The private key as PEM, PKCS#8.

@@ -2,6 +2,7 @@
 
 mod compare;
 mod filters;
+mod limits;
 mod memory;
 mod stage;
 mod supply;
@@ -23,6 +24,7 @@ pub fn measure(rounds: usize, live_nonces: usize, report: &mut Report) {
         envoy::FILTER_WASM.len() as f64 / 1024.0,
         " KiB",
     ));
+    limits::of_signatures(report);
     let stage = Stage::set(rounds, live_nonces);
     memory::of_nonces(&stage, report);
     unique_tokens(&stage, rounds, report);
