@@ -52,6 +52,8 @@ mod key_servers;
 mod listeners;
 /// HTTP in all its versions, and what lives on top of it.
 mod protocols;
+/// What the log says of refusals, and how much of it.
+mod refusal_log;
 /// Each rule on tokens, with its status and its reason.
 mod refusals;
 /// A registry that is down, slow, or says something else.
