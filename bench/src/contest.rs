@@ -87,7 +87,11 @@ impl Contest {
 
     /// How many times as fast `name` is as `other`, by the CPU time that a request takes.
     pub fn ratio(&self, name: &str, other: &str) -> Ratio {
-        let pairs = self.samples(name).iter().zip(self.samples(other));
+        let pairs = self
+            .entry(name)
+            .samples
+            .iter()
+            .zip(&self.entry(other).samples);
         Ratio::of(pairs.map(|(a, b)| a.per_cpu_second / b.per_cpu_second))
     }
 }

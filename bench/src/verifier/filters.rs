@@ -19,30 +19,40 @@ pub(super) fn filter(module: &Path, key: &Key, nonces: Nonces) -> Vec<Value> {
         Nonces::Void => json!({"type": "void"}),
         Nonces::Local(capacity) => json!({"type": "local", "options": {"capacity": capacity}}),
     };
+    let configuration = json!({
+        "audience": AUDIENCE,
+        "max_ttl": format!("{}s", LIFETIME.as_secs()),
+        "nonce_storage": nonce_storage,
+        "key_server": {"type": "preshared", "options": {
+            "issuer": ISSUER,
+            "key_id": key.key_id(),
+            "public_key": key.public_pem(),
+        }},
+    });
+    wasm(module, &configuration)
+}
+
+/// One that does nothing.
+pub(super) fn idle(module: &Path) -> Vec<Value> {
+    wasm(module, &json!({}))
+}
+
+fn wasm(module: &Path, configuration: &Value) -> Vec<Value> {
     vec![json!({
-        "name": "jwtproxy",
+        "name": "wasm",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
-                "name": "jwtproxy",
+                "name": "wasm",
                 "failure_policy": "FAIL_RELOAD",
                 "vm_config": {
-                    "vm_id": "jwtproxy",
+                    "vm_id": "bench",
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": module}},
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.Struct",
-                    "value": {
-                        "audience": AUDIENCE,
-                        "max_ttl": format!("{}s", LIFETIME.as_secs()),
-                        "nonce_storage": nonce_storage,
-                        "key_server": {"type": "preshared", "options": {
-                            "issuer": ISSUER,
-                            "key_id": key.key_id(),
-                            "public_key": key.public_pem(),
-                        }},
-                    },
+                    "value": configuration,
                 },
             },
         },

@@ -27,16 +27,17 @@ pub fn measure(rounds: usize, live_nonces: usize, report: &mut Report) {
     limits::of_signatures(report);
     let stage = Stage::set(rounds, live_nonces);
     memory::of_nonces(&stage, report);
-    unique_tokens(&stage, rounds, report);
+    let capacity = unique_tokens(&stage, rounds, report);
     same_token(&stage, rounds, report);
     refusals(&stage, rounds, report);
-    latency(&stage, rounds, report);
+    latency(&stage, capacity, rounds, report);
     two_workers(&stage, rounds, report);
     drop(stage);
     memory::of_workers(report);
 }
 
-fn unique_tokens(stage: &Stage, rounds: usize, report: &mut Report) {
+/// The requests a second that the filter can bear at most.
+fn unique_tokens(stage: &Stage, rounds: usize, report: &mut Report) -> f64 {
     let contest = Contest::hold(
         "Every request with a token of its own",
         rounds,
@@ -70,7 +71,9 @@ fn unique_tokens(stage: &Stage, rounds: usize, report: &mut Report) {
             ),
         ),
     ]);
+    let capacity = contest.median("jwtproxy, RS256, 1,000,000 nonces", |s| s.per_cpu_second);
     report.contests.push(contest);
+    capacity
 }
 
 fn same_token(stage: &Stage, rounds: usize, report: &mut Report) {
@@ -79,6 +82,7 @@ fn same_token(stage: &Stage, rounds: usize, report: &mut Report) {
         rounds,
         vec![
             Contender::new("no filter", || stage.without_filter()),
+            Contender::new("a wasm filter that does nothing", || stage.idle_wasm()),
             Contender::new("jwt_authn with its cache", || stage.jwt_authn_cached()),
             Contender::new("jwtproxy, void nonces", || stage.void_again()),
         ],
@@ -128,12 +132,11 @@ fn two_workers(stage: &Stage, rounds: usize, report: &mut Report) {
     ));
 }
 
-/// Latency while each contender has half of what the slowest of them can do.
-fn latency(stage: &Stage, rounds: usize, report: &mut Report) {
-    let slowest = stage.loaded_rsa();
+/// Latency while each contender has half of what the filter can bear.
+fn latency(stage: &Stage, capacity: f64, rounds: usize, report: &mut Report) {
     let load = |load: Load| Load {
         pause: Some(Duration::from_secs_f64(
-            load.connections as f64 / (slowest.per_second / 2.0),
+            load.connections as f64 / (capacity / 2.0),
         )),
         ..load
     };
@@ -146,11 +149,7 @@ fn latency(stage: &Stage, rounds: usize, report: &mut Report) {
             Contender::new("jwtproxy, 1,000,000 nonces", || stage.loaded_under(load)),
         ],
     );
-    let p99 = |name| {
-        let mut all: Vec<f64> = contest.samples(name).iter().map(|s| s.p99_us).collect();
-        all.sort_by(f64::total_cmp);
-        crate::contest::median(&all)
-    };
+    let p99 = |name| contest.median(name, |sample| sample.p99_us);
     let added = p99("jwtproxy, 1,000,000 nonces") - p99("no filter");
     let figure = (
         "p99 latency that the filter adds at half load".to_owned(),

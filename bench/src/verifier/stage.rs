@@ -1,6 +1,6 @@
 //! Everybody who takes part, and what each is sent.
 
-use super::filters::{Nonces, filter, jwt_authn};
+use super::filters::{Nonces, filter, idle, jwt_authn};
 use super::supply::Supply;
 use crate::envoy_peer::EnvoyPeer;
 use crate::http;
@@ -32,6 +32,7 @@ pub(super) enum TwoWorkers {
 /// One Envoy for each contender; all on one core, where only one at a time has work.
 pub(super) struct Stage {
     plain: EnvoyPeer,
+    idle: EnvoyPeer,
     native: EnvoyPeer,
     void: EnvoyPeer,
     loaded: EnvoyPeer,
@@ -49,6 +50,9 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let module = folder.path().join("filter.wasm");
         fs::write(&module, envoy::FILTER_WASM).expect("a file");
+        let idle_module = folder.path().join("idle.wasm");
+        let bytes = wat::parse_str(include_str!("idle.wat")).expect("a module");
+        fs::write(&idle_module, bytes).expect("a file");
         let (rsa, p256) = (Key::rsa(), Key::p256());
         // Three contests use them up.
         let rsa_count = (3 * rounds + OTHER_TURNS) * TOKENS_A_TURN;
@@ -59,6 +63,7 @@ impl Stage {
         let local = Nonces::Local(CAPACITY);
         Self {
             plain: start(&[vec![]]),
+            idle: start(&[idle(&idle_module)]),
             native: start(&[jwt_authn(&[&rsa, &p256], false), jwt_authn(&[&rsa], true)]),
             void: start(&[filter(&module, &rsa, Nonces::Void)]),
             loaded: start(&[filter(&module, &rsa, local), filter(&module, &p256, local)]),
@@ -96,6 +101,11 @@ impl Stage {
     pub(super) fn without_filter_under(&self, change: impl Fn(Load) -> Load) -> Sample {
         let load = change(Load::on(self.plain.listener(0)));
         self.rsa_tokens.again(load, 0, &self.plain)
+    }
+
+    pub(super) fn idle_wasm(&self) -> Sample {
+        let load = Load::on(self.idle.listener(0));
+        self.rsa_tokens.again(load, 0, &self.idle)
     }
 
     pub(super) fn jwt_authn_rsa(&self) -> Sample {
