@@ -77,12 +77,14 @@ impl Contest {
         Self { title, entries }
     }
 
-    /// A contender's samples.
-    pub fn samples(&self, name: &str) -> &[Sample] {
+    /// The median of one of a contender's figures.
+    pub fn median(&self, name: &str, figure: impl Fn(&Sample) -> f64) -> f64 {
+        self.entry(name).median(figure)
+    }
+
+    fn entry(&self, name: &str) -> &Entry {
         let entry = self.entries.iter().find(|entry| entry.name == name);
-        &entry
-            .unwrap_or_else(|| panic!("no contender {name:?}"))
-            .samples
+        entry.unwrap_or_else(|| panic!("no contender {name:?}"))
     }
 
     /// How many times as fast `name` is as `other`, by the CPU time that a request takes.
