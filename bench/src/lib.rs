@@ -18,5 +18,6 @@ pub mod load;
 pub mod machine;
 pub mod process;
 pub mod report;
+pub mod signer;
 pub mod tokens;
 pub mod verifier;

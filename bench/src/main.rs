@@ -9,7 +9,7 @@
 use clap::{Parser, ValueEnum};
 use jwtproxy_bench::machine::Machine;
 use jwtproxy_bench::report::Report;
-use jwtproxy_bench::verifier;
+use jwtproxy_bench::{signer, verifier};
 use std::fs;
 use std::path::PathBuf;
 
@@ -35,6 +35,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Verifier,
+    Signer,
 }
 
 fn main() {
@@ -54,8 +55,13 @@ fn main() {
     };
     if !compare.is_empty() {
         verifier::compare(&compare, rounds, &mut report);
-    } else if wanted(Part::Verifier) {
-        verifier::measure(rounds, nonces, &mut report);
+    } else {
+        if wanted(Part::Verifier) {
+            verifier::measure(rounds, nonces, &mut report);
+        }
+        if wanted(Part::Signer) {
+            signer::measure(rounds, &mut report);
+        }
     }
     println!("{report}");
     let json = serde_json::to_string_pretty(&report).expect("JSON");
