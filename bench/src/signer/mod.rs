@@ -3,12 +3,12 @@
 mod authority;
 mod client;
 mod intercepted;
+mod lockstep;
 mod memory;
 mod new_host;
 mod peer;
 mod plain;
 mod raw;
-mod socat;
 mod stage;
 mod start;
 mod witness;
