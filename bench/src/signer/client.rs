@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -27,8 +27,10 @@ impl Client {
         let certificate = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
         let certificate = certificate.expect("a certificate");
         roots.add(certificate).expect("an authority");
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut provider = aws_lc_rs::default_provider();
+        // In the order that rustls has by default: no server asks it to try again.
+        provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519];
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots)
