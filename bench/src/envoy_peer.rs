@@ -4,7 +4,7 @@ use crate::http;
 use crate::process::Process;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -24,15 +24,43 @@ impl EnvoyPeer {
     /// Starts one with so many workers. Each of `chains` is what stands before the router of one
     /// listener; every request that comes through is answered at once.
     pub fn start(folder: &Path, cores: &str, workers: u32, chains: &[Vec<Value>]) -> Self {
+        let listeners = chains.iter().map(|chain| {
+            let address = free_address();
+            (address, listener(address, chain))
+        });
+        Self::with_listeners(folder, cores, workers, listeners.unzip())
+    }
+
+    /// Starts one without further filters: its first listener speaks plain HTTP, its second,
+    /// which is there at every local address, HTTPS with this certificate and key (PEM).
+    pub fn start_server(folder: &Path, cores: &str, certificate: &str, key: &str) -> Self {
+        let (plain, tls) = (free_address(), free_address());
+        let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), tls.port());
+        let mut with_tls = listener(everywhere, &[]);
+        with_tls["filter_chains"][0]["transport_socket"] = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {"tls_certificates": [{
+                    "certificate_chain": {"inline_string": certificate},
+                    "private_key": {"inline_string": key},
+                }]},
+            },
+        });
+        let listeners = (vec![plain, tls], vec![listener(plain, &[]), with_tls]);
+        Self::with_listeners(folder, cores, 1, listeners)
+    }
+
+    fn with_listeners(
+        folder: &Path,
+        cores: &str,
+        workers: u32,
+        (listeners, configurations): (Vec<SocketAddr>, Vec<Value>),
+    ) -> Self {
         let admin = free_address();
-        let listeners: Vec<_> = chains.iter().map(|_| free_address()).collect();
         let bootstrap = json!({
             "admin": {"address": socket(admin)},
-            "static_resources": {
-                "listeners": listeners.iter().zip(chains)
-                    .map(|(address, chain)| listener(*address, chain))
-                    .collect::<Vec<_>>(),
-            },
+            "static_resources": {"listeners": configurations},
         });
         let path = folder.join(format!("envoy-{}.json", admin.port()));
         fs::write(&path, bootstrap.to_string()).expect("a file");
@@ -65,7 +93,7 @@ impl EnvoyPeer {
         &self.process
     }
 
-    /// Where the listener of that chain is.
+    /// Where that listener is; each chain has one.
     pub fn listener(&self, chain: usize) -> SocketAddr {
         self.listeners[chain]
     }

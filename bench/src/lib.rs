@@ -19,5 +19,6 @@ pub mod load;
 pub mod machine;
 pub mod process;
 pub mod report;
+pub mod signer;
 pub mod tokens;
 pub mod verifier;

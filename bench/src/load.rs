@@ -90,7 +90,8 @@ impl Load {
     pub fn run(&self, subject: &Process) -> Sample {
         let before = subject.cpu_time();
         let wrk = self.command().output().expect("wrk runs");
-        let cpu = subject.cpu_time() - before;
+        // A thread that has ended meanwhile takes what it had used before with it: next to nothing.
+        let cpu = subject.cpu_time().saturating_sub(before);
         let text = String::from_utf8_lossy(&wrk.stdout);
         let line = text.lines().find_map(|line| line.strip_prefix("RESULT "));
         let line = line.unwrap_or_else(|| {

@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use jwtproxy_bench::fleet;
 use jwtproxy_bench::machine::Machine;
 use jwtproxy_bench::report::Report;
-use jwtproxy_bench::verifier;
+use jwtproxy_bench::{signer, verifier};
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,6 +37,8 @@ struct Arguments {
 enum Part {
     /// The filter in Envoy.
     Verifier,
+    /// The sidecar.
+    Signer,
     /// Ten thousand proxies and one registry, simulated.
     Fleet,
 }
@@ -62,6 +64,9 @@ fn main() {
     } else {
         if wanted(Part::Verifier) {
             verifier::measure(rounds, nonces, &mut report);
+        }
+        if wanted(Part::Signer) {
+            signer::measure(rounds, &mut report);
         }
         if wanted(Part::Fleet) {
             eprintln!("simulating a fleet (two to three minutes)");

@@ -1,6 +1,7 @@
 //! A process under measurement: pinned to a core, its CPU time and memory read from /proc, and
 //! killed by its owner.
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -62,6 +63,13 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Pins the calling thread to one core.
+pub fn pin_this_thread(core: &str) {
+    let mut cores = CpuSet::new();
+    cores.set(core.parse().expect("one core"));
+    sched_setaffinity(None, &cores).expect("a core of this machine");
 }
 
 /// `command` on these cores.

@@ -1,6 +1,6 @@
 //! The certificate authority of the operator: `ca_key_file` and `ca_crt_file`.
 
-use rcgen::{Issuer, KeyPair, PublicKeyData as _};
+use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
@@ -36,6 +36,11 @@ impl Authority {
 
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
+    }
+
+    /// Whether a signature takes some ten microseconds.
+    pub(super) fn signs_at_once(&self) -> bool {
+        self.issuer.key().algorithm() == &PKCS_ECDSA_P256_SHA256
     }
 
     pub(super) fn chain(&self) -> &[CertificateDer<'static>] {

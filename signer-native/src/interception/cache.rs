@@ -1,12 +1,10 @@
 //! The certificates that are in use, so that each is made once.
 
-use super::leaf::{Leaf, LeafError};
+use super::leaf::{Leaf, LeafError, Template};
 use super::{Authority, AuthorityError};
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::ProducesTickets;
 use rustls_pki_types::ServerName;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -23,7 +21,7 @@ type Slot = Arc<OnceCell<Leaf>>;
 /// Gives each host its certificate.
 pub struct Interceptor {
     authority: Arc<Authority>,
-    tickets: Arc<dyn ProducesTickets>,
+    template: Arc<Template>,
     slots: Mutex<LruCache<ServerName<'static>, Slot>>,
     counters: CacheCounters,
 }
@@ -42,7 +40,7 @@ impl Interceptor {
     pub fn new(authority: Authority) -> Result<Self, AuthorityError> {
         Ok(Self {
             authority: Arc::new(authority),
-            tickets: Ticketer::new().map_err(|_| AuthorityError::KeyType)?,
+            template: Arc::new(Template::new().map_err(|_| AuthorityError::KeyType)?),
             slots: Mutex::new(LruCache::new(CAPACITY)),
             counters: CacheCounters::default(),
         })
@@ -85,15 +83,25 @@ impl Interceptor {
         slot
     }
 
-    /// Away from the threads that serve: an RSA signature of 4096 bits takes milliseconds.
+    /// Whether the certificate of `host` is there, or is being made.
+    pub(crate) fn knows(&self, host: &ServerName<'_>) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.contains(&host.to_owned())
+    }
+
+    /// Away from the threads that serve if the authority has an RSA key: of 4096 bits a signature
+    /// takes milliseconds. With an EC key it takes less than the way to another thread.
     async fn issue(
         &self,
         host: ServerName<'static>,
         now: OffsetDateTime,
     ) -> Result<Leaf, LeafError> {
         let authority = Arc::clone(&self.authority);
-        let tickets = Arc::clone(&self.tickets);
-        tokio::task::spawn_blocking(move || Leaf::issue(&authority, &host, &tickets, now))
+        let template = Arc::clone(&self.template);
+        if authority.signs_at_once() {
+            return Leaf::issue(&authority, &template, &host, now);
+        }
+        tokio::task::spawn_blocking(move || Leaf::issue(&authority, &template, &host, now))
             .await
             // Only when the runtime is going down.
             .map_err(|_| LeafError::Issue(rcgen::Error::RingUnspecified))?

@@ -6,9 +6,10 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use std::net::IpAddr;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -25,7 +26,31 @@ const RENEWED_BEFORE_END: Duration = Duration::hours(6);
 /// X.520, ub-common-name: longer names go into the subject alternative name alone.
 const LONGEST_COMMON_NAME: usize = 64;
 
-/// A certificate of one host with its own key, ready for TLS.
+/// What the certificates of all hosts have in common.
+pub(super) struct Template {
+    /// One for all of them: whoever gets hold of one key in this process has got hold of them all.
+    key: KeyPair,
+    signing: Arc<dyn SigningKey>,
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Template {
+    /// With a key that is made now and never leaves the process.
+    pub(super) fn new() -> Result<Self, LeafError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let provider = aws_lc_rs::default_provider();
+        let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Ok(Self {
+            key,
+            signing: provider.key_provider.load_private_key(der)?,
+            provider: Arc::new(provider),
+            tickets: aws_lc_rs::Ticketer::new()?,
+        })
+    }
+}
+
+/// A certificate of one host, ready for TLS.
 #[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) tls: Arc<ServerConfig>,
@@ -49,8 +74,8 @@ pub enum LeafError {
 impl Leaf {
     pub(super) fn issue(
         authority: &Authority,
+        template: &Template,
         host: &ServerName<'_>,
-        tickets: &Arc<dyn ProducesTickets>,
         now: OffsetDateTime,
     ) -> Result<Self, LeafError> {
         // RFC 5280 §6.1.3: a path is valid as long as each certificate in it is.
@@ -58,17 +83,14 @@ impl Leaf {
         if not_after <= now {
             return Err(LeafError::AuthorityExpired);
         }
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut parameters = parameters(host)?;
         parameters.not_before = now - BACKDATED;
         parameters.not_after = not_after;
-        let certificate = parameters.signed_by(&key, authority.issuer())?;
+        let certificate = parameters.signed_by(&template.key, authority.issuer())?;
         let mut chain = vec![certificate.der().clone()];
         chain.extend_from_slice(authority.chain());
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let tls = tls(chain, key, Arc::clone(tickets))?;
         Ok(Self {
-            tls: Arc::new(tls),
+            tls: Arc::new(tls(chain, template)?),
             renew_at: not_after - RENEWED_BEFORE_END,
         })
     }
@@ -110,20 +132,19 @@ fn distinguished_name(host: &str) -> DistinguishedName {
 
 /// HTTP/2 and HTTP/1.1, whatever the server behind speaks.
 fn tls(
-    chain: Vec<rustls_pki_types::CertificateDer<'static>>,
-    key: rustls_pki_types::PrivateKeyDer<'static>,
-    tickets: Arc<dyn ProducesTickets>,
+    chain: Vec<CertificateDer<'static>>,
+    template: &Template,
 ) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut tls = ServerConfig::builder_with_provider(provider)
+    let certified = CertifiedKey::new(chain, Arc::clone(&template.signing));
+    let mut tls = ServerConfig::builder_with_provider(Arc::clone(&template.provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Tickets shared by all hosts instead of a session store for each; a session resumes under
     // the name it began with only.
     tls.session_storage = Arc::new(NoServerSessionStorage {});
-    tls.ticketer = tickets;
+    tls.ticketer = Arc::clone(&template.tickets);
     Ok(tls)
 }
 
@@ -177,9 +198,9 @@ mod tests {
     #[test]
     fn a_certificate_never_outlives_its_authority() {
         let authority = authority();
-        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let template = Template::new().unwrap();
         let host = ServerName::try_from("api.test").unwrap();
-        let issue = |now| Leaf::issue(&authority, &host, &tickets, now);
+        let issue = |now| Leaf::issue(&authority, &template, &host, now);
         let end = authority.not_after();
         let last = issue(end - Duration::hours(2)).unwrap();
         assert_eq!(last.renew_at, end - RENEWED_BEFORE_END);
@@ -191,10 +212,10 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_long_before_its_end() {
         let authority = authority();
-        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let template = Template::new().unwrap();
         let host = ServerName::try_from("api.test").unwrap();
         let now = OffsetDateTime::now_utc();
-        let leaf = Leaf::issue(&authority, &host, &tickets, now).unwrap();
+        let leaf = Leaf::issue(&authority, &template, &host, now).unwrap();
         assert!(leaf.is_fresh(&authority, now + Duration::hours(17)));
         assert!(!leaf.is_fresh(&authority, now + Duration::hours(19)));
     }

@@ -13,7 +13,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,15 +29,21 @@ pub(super) enum Speaks {
 /// Finds out that a client is gone, which no TCP packet says.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
+/// What runs as long as a connection.
+///
+/// Boxed, because a future that is handed on is held twice by each that it is handed to: idle
+/// connections would take tens of kilobytes.
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves a connection until either side closes it, or until its requests are finished once the
 /// shutdown has begun.
-pub(super) async fn serve<S>(server: Arc<Server>, stream: S, scope: Scope, speaks: Speaks)
+pub(super) fn serve<S>(server: Arc<Server>, stream: S, scope: Scope, speaks: Speaks) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match speaks {
-        Speaks::Http1 => serve_http1(server, stream, scope).await,
-        Speaks::Http2 => serve_http2(server, stream, scope).await,
+        Speaks::Http1 => Box::pin(serve_http1(server, stream, scope)),
+        Speaks::Http2 => Box::pin(serve_http2(server, stream, scope)),
     }
 }
 
@@ -58,7 +64,7 @@ where
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    run(connection, server.lifetime.draining()).await;
+    run(Box::pin(connection), server.lifetime.draining()).await;
 }
 
 async fn serve_http2<S>(server: Arc<Server>, stream: S, scope: Scope)
@@ -85,8 +91,10 @@ where
             () = usage.unused(settings.header_read_timeout) => {}
         }
     };
-    run(connection, end).await;
+    run(Box::pin(connection), end).await;
 }
+
+type Answer = Result<Response<ResponseBody>, Infallible>;
 
 /// What answers the requests of a connection.
 fn service(
@@ -98,7 +106,7 @@ fn service(
     Request<Incoming>,
     Response = Response<ResponseBody>,
     Error = Infallible,
-    Future: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
+    Future = Pin<Box<dyn Future<Output = Answer> + Send>>,
 > + Send {
     let scope = Arc::new(scope);
     service_fn(move |request: Request<Incoming>| {
@@ -106,10 +114,12 @@ fn service(
         let in_flight = usage.request();
         // Now: a refusal that comes later is of a later request.
         let refused: Option<Malformed> = refusal.get().copied();
-        async move {
+        let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
             let _in_flight = in_flight;
             Ok(server.answer(request, &scope, refused).await)
-        }
+        });
+        // hyper keeps room for it as long as the connection: only while there is one.
+        answer
     })
 }
 
@@ -139,8 +149,7 @@ where
     }
 }
 
-async fn run(connection: impl Graceful, end: impl Future<Output = ()>) {
-    let mut connection = pin!(connection);
+async fn run(mut connection: Pin<Box<impl Graceful>>, end: impl Future<Output = ()>) {
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = end => {

@@ -109,7 +109,15 @@ impl<S> StrictFraming<S> {
                 passed
             }
         };
-        self.output.extend(self.input.drain(..passed));
+        self.pass(passed);
+    }
+
+    fn pass(&mut self, length: usize) {
+        if length == self.input.len() && self.output.is_empty() {
+            self.output = std::mem::take(&mut self.input);
+        } else {
+            self.output.extend(self.input.drain(..length));
+        }
     }
 
     fn advance_head(&mut self) {
@@ -131,7 +139,7 @@ impl<S> StrictFraming<S> {
                     Framing::Chunked => State::Chunked(Chunked::default()),
                     Framing::Unknown => State::Open,
                 };
-                self.output.extend(self.input.drain(..length));
+                self.pass(length);
             }
             Err(problem) => self.refuse(problem),
         }
@@ -168,6 +176,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
                 let length = this.output.len().min(buffer.remaining());
                 buffer.put_slice(this.output.get(..length).unwrap_or_default());
                 this.output.drain(..length);
+                if this.output.is_empty() {
+                    // Nothing is held for a connection that waits.
+                    this.output = Vec::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             if this.input.is_empty() && matches!(this.state, State::Open) {

@@ -168,6 +168,10 @@ where
         None => origin.host.server_name(),
     };
     let name = name.ok_or_else(|| io::Error::other("no certificate can name this host"))?;
+    if named_otherwise.is_none() && !interceptor.knows(&name) {
+        // Both handshakes at a time. A host that is known has connections that are kept, mostly.
+        server.forwarder.upstreams().expect(&origin.authority);
+    }
     let tls = interceptor.tls_for(name).await.map_err(io::Error::other)?;
     Ok((start.into_stream(tls).await?, named_otherwise))
 }

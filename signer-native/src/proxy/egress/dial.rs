@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// Why a connection that could be had is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! The way to the servers: TCP, or a parent proxy, and TLS on top.
 
+mod ahead;
 mod dial;
 mod parent;
 mod trust;
@@ -12,6 +13,7 @@ use super::Settings;
 use super::error::Error;
 use super::request_body::RequestBody;
 use crate::admin::Metrics;
+use ahead::Ahead;
 use dial::{Bounded, Dialer};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -48,13 +50,15 @@ pub(super) enum Protocol {
 /// Connections to servers, kept and reused.
 #[derive(Debug)]
 pub(super) struct Upstreams {
-    negotiated: HttpClient,
+    negotiated: Client<Ahead<Https>, RequestBody>,
+    ahead: Ahead<Https>,
     http1: HttpClient,
     http2: HttpClient,
     tunnels: Bounded<Dialer>,
 }
 
-type HttpClient = Client<Bounded<HttpsConnector<Dialer>>, RequestBody>;
+type Https = Bounded<HttpsConnector<Dialer>>;
+type HttpClient = Client<Https, RequestBody>;
 
 /// Finds out that a server is gone, which no TCP packet says.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -79,8 +83,10 @@ impl Upstreams {
         let negotiated = https().enable_http1().enable_http2();
         let http1 = https().enable_http1();
         let http2 = https().enable_http2();
+        let ahead = Ahead::new(bounded(negotiated.wrap_connector(dialer.clone())));
         Self {
-            negotiated: client(settings).build(bounded(negotiated.wrap_connector(dialer.clone()))),
+            negotiated: client(settings).build(ahead.clone()),
+            ahead,
             http1: client(settings).build(bounded(http1.wrap_connector(dialer.tunnelling()))),
             http2: client(settings)
                 .http2_only(true)
@@ -96,11 +102,24 @@ impl Upstreams {
         protocol: Protocol,
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         let client = match protocol {
-            Protocol::Negotiated => &self.negotiated,
+            Protocol::Negotiated => return self.negotiated.request(request).await,
             Protocol::Http1 => &self.http1,
             Protocol::Http2PriorKnowledge => &self.http2,
         };
         client.request(request).await
+    }
+
+    /// Begins to connect to an `https` server that will be asked for something, most likely.
+    pub(super) fn expect(&self, authority: &http::uri::Authority) {
+        let uri = http::Uri::builder()
+            .scheme("https")
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build();
+        // Who asks for it is told what is wrong with it.
+        if let Ok(uri) = uri {
+            self.ahead.begin(uri);
+        }
     }
 
     /// A connection for bytes that are none of our business.

@@ -1,7 +1,8 @@
 //! Which servers are believed to be who they say.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -69,7 +70,16 @@ impl Trust {
     }
 
     fn roots(roots: RootCertStore) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut provider = aws_lc_rs::default_provider();
+        // Servers with post-quantum key exchange insist on it: offered later, it costs another
+        // round trip. The share of X25519 alone goes along for all others.
+        provider.kx_groups = vec![
+            kx_group::X25519MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+            kx_group::SECP384R1,
+        ];
+        let provider = Arc::new(provider);
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
         let builder = ClientConfig::builder_with_provider(provider);
         #[expect(clippy::expect_used, reason = "two constants that go together")]

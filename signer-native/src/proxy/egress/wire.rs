@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
 /// The connection, and whether requests on it are for a proxy.
+#[derive(Debug)]
 pub(in crate::proxy) struct Wire {
     stream: TokioIo<TcpStream>,
     to_parent: bool,
