@@ -5,13 +5,13 @@ use crate::algorithm::Algorithm;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
-use p256::elliptic_curve::sec1::ToEncodedPoint as _;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::spki::Error as SpkiError;
 use rsa::pkcs8::{DecodePublicKey as _, Document, EncodePublicKey as _};
 use rsa::signature::Verifier as _;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use rsa::{BoxedUint, Pkcs1v15Sign, Pss};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// The kinds of keys there are.
@@ -30,7 +30,7 @@ pub enum KeyType {
 /// A public key as its library has it.
 #[derive(Clone)]
 pub(crate) enum Material {
-    Rsa(RsaPublicKey),
+    Rsa(rsa::PublicKey),
     P256(p256::PublicKey),
     P384(p384::PublicKey),
     Ed25519(VerifyingKey),
@@ -42,9 +42,9 @@ pub(super) type Member = (&'static str, String);
 impl Material {
     /// RFC 7518 §6.3.1.
     pub(super) fn rsa(n: &str, e: &str) -> Result<Self, KeyError> {
-        let number = |text| Ok(BigUint::from_bytes_be(&decode(text)?));
+        let number = |text| Ok(BoxedUint::from_be_slice_vartime(&decode(text)?));
         // Bounded here only against absurd computation; the size is judged below.
-        RsaPublicKey::new_with_max_size(number(n)?, number(e)?, 16_384)
+        rsa::PublicKey::new_with_size_limits(number(n)?, number(e)?, 1..=16_384)
             .map_err(|_| KeyError::Numbers)
             .and_then(Self::sized_rsa)
     }
@@ -76,14 +76,14 @@ impl Material {
     /// From SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1, in PEM.
     pub(super) fn from_pem(pem: &str) -> Result<Self, KeyError> {
         if pem.contains("-----BEGIN RSA PUBLIC KEY-----") {
-            let rsa = RsaPublicKey::from_pkcs1_pem(pem).map_err(|_| KeyError::Numbers)?;
+            let rsa = rsa::PublicKey::from_pkcs1_pem(pem).map_err(|_| KeyError::Numbers)?;
             return Self::sized_rsa(rsa);
         }
         if !pem.contains("-----BEGIN PUBLIC KEY-----") {
             return Err(KeyError::Pem);
         }
         // Each reader takes only the algorithm that is its own.
-        if let Ok(rsa) = RsaPublicKey::from_public_key_pem(pem) {
+        if let Ok(rsa) = rsa::PublicKey::from_public_key_pem(pem) {
             return Self::sized_rsa(rsa);
         }
         if let Ok(key) = VerifyingKey::from_public_key_pem(pem) {
@@ -94,10 +94,10 @@ impl Material {
             .map_err(|_| KeyError::Numbers)
     }
 
-    fn sized_rsa(rsa: RsaPublicKey) -> Result<Self, KeyError> {
-        match rsa.n().bits() {
+    fn sized_rsa(rsa: rsa::PublicKey) -> Result<Self, KeyError> {
+        match rsa.n().bit_width_vartime() {
             2048..=4096 => Ok(Self::Rsa(rsa)),
-            bits => Err(KeyError::Size(bits)),
+            bits => Err(KeyError::Size(bits as usize)),
         }
     }
 
@@ -132,12 +132,12 @@ impl Material {
         };
         match self {
             Self::Rsa(key) => vec![
-                number("e", &key.e().to_bytes_be()),
+                number("e", &key.e_bytes()),
                 named("kty", "RSA"),
-                number("n", &key.n().to_bytes_be()),
+                number("n", &key.n_bytes()),
             ],
-            Self::P256(key) => ec("P-256", key.to_encoded_point(false).as_bytes()),
-            Self::P384(key) => ec("P-384", key.to_encoded_point(false).as_bytes()),
+            Self::P256(key) => ec("P-256", key.to_sec1_point(false).as_bytes()),
+            Self::P384(key) => ec("P-384", key.to_sec1_point(false).as_bytes()),
             Self::Ed25519(key) => {
                 vec![
                     named("crv", "Ed25519"),
@@ -183,7 +183,7 @@ impl Material {
 
 /// RFC 7518 §3.3 and §3.5.
 fn rsa_verifies(
-    key: &RsaPublicKey,
+    key: &rsa::PublicKey,
     algorithm: Algorithm,
     message: &[u8],
     signature: &[u8],
@@ -208,9 +208,9 @@ fn rsa_verifies(
             signature,
         ),
         // The salt is as long as the digest, which is the default here.
-        Algorithm::Ps256 => key.verify(Pss::new::<Sha256>(), &digest::<Sha256>(message), signature),
-        Algorithm::Ps384 => key.verify(Pss::new::<Sha384>(), &digest::<Sha384>(message), signature),
-        Algorithm::Ps512 => key.verify(Pss::new::<Sha512>(), &digest::<Sha512>(message), signature),
+        Algorithm::Ps256 => key.verify(Pss::<Sha256>::new(), &digest::<Sha256>(message), signature),
+        Algorithm::Ps384 => key.verify(Pss::<Sha384>::new(), &digest::<Sha384>(message), signature),
+        Algorithm::Ps512 => key.verify(Pss::<Sha512>::new(), &digest::<Sha512>(message), signature),
         Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => return false,
     };
     verified.is_ok()

@@ -116,7 +116,7 @@ impl fmt::Debug for PublicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rsa::RsaPublicKey;
+    use rsa::PublicKey as RsaPublicKey;
     use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
     use serde_json::json;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
