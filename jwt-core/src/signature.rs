@@ -3,6 +3,8 @@
 use crate::algorithm::Algorithm;
 use crate::key::PublicKey;
 
+pub use jwt_keys::ecdsa_in_der;
+
 /// Checks a JWS signature (RFC 7515 §5.2).
 pub trait SignatureVerifier {
     /// Whether `signature` is that of `message` under `key` and `algorithm`. Whatever goes wrong
@@ -28,23 +30,7 @@ impl SignatureVerifier for PureRust {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        key.permits(algorithm) && key.material().verifies(algorithm, message, signature)
-    }
-}
-
-/// An ECDSA signature as everybody but JWS has it: the two numbers in DER (RFC 3279 §2.2.3) instead
-/// of one after the other (RFC 7518 §3.4). `None` when it is no pair of numbers for the curve.
-pub fn ecdsa_in_der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
-    match algorithm {
-        Algorithm::Es256 => {
-            let signature = p256::ecdsa::Signature::from_slice(signature).ok()?;
-            Some(signature.to_der().as_bytes().to_vec())
-        }
-        Algorithm::Es384 => {
-            let signature = p384::ecdsa::Signature::from_slice(signature).ok()?;
-            Some(signature.to_der().as_bytes().to_vec())
-        }
-        _ => None,
+        key.verifies(algorithm, message, signature)
     }
 }
 

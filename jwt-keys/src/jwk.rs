@@ -1,14 +1,16 @@
 //! The JSON of a public key (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
 
-use super::KeyError;
-use super::material::Material;
 use crate::algorithm::Algorithm;
+use crate::error::KeyError;
+use crate::material::Material;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The members that we look at.
 #[derive(Deserialize)]
-pub(super) struct Jwk {
+pub(crate) struct Jwk {
     kty: String,
     #[serde(rename = "use")]
     public_key_use: Option<String>,
@@ -26,7 +28,7 @@ pub(super) struct Jwk {
 
 impl Jwk {
     /// A JWK that is public and may verify.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, KeyError> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, KeyError> {
         let value: Value =
             serde_json::from_slice(json).map_err(|e| KeyError::Json(e.to_string()))?;
         // serde would take an array of the members' values for a struct as well.
@@ -41,25 +43,16 @@ impl Jwk {
         Ok(jwk)
     }
 
-    pub(super) fn into_key_id(self) -> Option<String> {
+    pub(crate) fn into_key_id(self) -> Option<String> {
         self.kid
     }
 
-    pub(super) fn material(&self) -> Result<Material, KeyError> {
-        let required = |value: &Option<String>, name: &str| {
-            value
-                .clone()
-                .ok_or_else(|| KeyError::Json(format!("\"{name}\" is missing")))
-        };
+    pub(crate) fn material(&self) -> Result<Material, KeyError> {
         match (self.kty.as_str(), self.crv.as_deref()) {
-            ("RSA", _) => Material::rsa(&required(&self.n, "n")?, &required(&self.e, "e")?),
-            ("EC", Some("P-256")) => {
-                Material::p256(&required(&self.x, "x")?, &required(&self.y, "y")?)
-            }
-            ("EC", Some("P-384")) => {
-                Material::p384(&required(&self.x, "x")?, &required(&self.y, "y")?)
-            }
-            ("OKP", Some("Ed25519")) => Material::ed25519(&required(&self.x, "x")?),
+            ("RSA", _) => Material::rsa(&number(&self.n, "n")?, &number(&self.e, "e")?),
+            ("EC", Some("P-256")) => Material::p256(&self.point(32)?),
+            ("EC", Some("P-384")) => Material::p384(&self.point(48)?),
+            ("OKP", Some("Ed25519")) => Material::ed25519(&number(&self.x, "x")?),
             (kty, crv) => Err(KeyError::NotForVerifying(format!(
                 "\"kty\" {kty:?} with \"crv\" {:?} is not accepted: expected RSA, EC with P-256 \
                  or P-384, or OKP with Ed25519",
@@ -68,8 +61,21 @@ impl Jwk {
         }
     }
 
+    /// RFC 7518 §6.2.1: each coordinate as long as the curve's field. The point is written as in
+    /// SEC 1 §2.3.3, uncompressed.
+    fn point(&self, length: usize) -> Result<Vec<u8>, KeyError> {
+        let mut point = vec![4];
+        for coordinate in [number(&self.x, "x")?, number(&self.y, "y")?] {
+            if coordinate.len() != length {
+                return Err(KeyError::Numbers);
+            }
+            point.extend(coordinate);
+        }
+        Ok(point)
+    }
+
     /// RFC 7517 §4.4.
-    pub(super) fn algorithm(&self) -> Result<Option<Algorithm>, KeyError> {
+    pub(crate) fn algorithm(&self) -> Result<Option<Algorithm>, KeyError> {
         let Some(name) = &self.alg else {
             return Ok(None);
         };
@@ -107,4 +113,14 @@ impl Jwk {
             _ => Ok(()),
         }
     }
+}
+
+/// The bytes of a member that has to be there, in base64url.
+fn number(member: &Option<String>, name: &str) -> Result<Vec<u8>, KeyError> {
+    let Some(text) = member else {
+        return Err(KeyError::Json(format!("\"{name}\" is missing")));
+    };
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| KeyError::Json("a number is not base64url".into()))
 }
