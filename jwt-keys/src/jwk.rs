@@ -5,37 +5,21 @@ use crate::error::KeyError;
 use crate::material::Material;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The members that we look at.
-#[derive(Deserialize)]
+/// A JWK that is public and may verify.
 pub(crate) struct Jwk {
-    kty: String,
-    #[serde(rename = "use")]
-    public_key_use: Option<String>,
-    key_ops: Option<Vec<String>>,
-    alg: Option<String>,
-    kid: Option<String>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    #[serde(flatten)]
-    others: Map<String, Value>,
+    members: Map<String, Value>,
 }
 
 impl Jwk {
-    /// A JWK that is public and may verify.
+    /// From its JSON.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, KeyError> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|e| KeyError::Json(e.to_string()))?;
-        // serde would take an array of the members' values for a struct as well.
-        if !value.is_object() {
+        let value = serde_json::from_slice(json).map_err(|e| KeyError::Json(e.to_string()))?;
+        let Value::Object(members) = value else {
             return Err(KeyError::Json("expected an object".into()));
-        }
-        let jwk: Self = serde_json::from_value(value).map_err(|e| KeyError::Json(e.to_string()))?;
+        };
+        let jwk = Self { members };
         if jwk.is_private() {
             return Err(KeyError::Private);
         }
@@ -43,16 +27,17 @@ impl Jwk {
         Ok(jwk)
     }
 
-    pub(crate) fn into_key_id(self) -> Option<String> {
-        self.kid
+    /// `kid` (RFC 7517 §4.5).
+    pub(crate) fn key_id(&self) -> Result<Option<&str>, KeyError> {
+        self.text("kid")
     }
 
     pub(crate) fn material(&self) -> Result<Material, KeyError> {
-        match (self.kty.as_str(), self.crv.as_deref()) {
-            ("RSA", _) => Material::rsa(&number(&self.n, "n")?, &number(&self.e, "e")?),
+        match (self.required("kty")?, self.text("crv")?) {
+            ("RSA", _) => Material::rsa(&self.number("n")?, &self.number("e")?),
             ("EC", Some("P-256")) => Material::p256(&self.point(32)?),
             ("EC", Some("P-384")) => Material::p384(&self.point(48)?),
-            ("OKP", Some("Ed25519")) => Material::ed25519(&number(&self.x, "x")?),
+            ("OKP", Some("Ed25519")) => Material::ed25519(&self.number("x")?),
             (kty, crv) => Err(KeyError::NotForVerifying(format!(
                 "\"kty\" {kty:?} with \"crv\" {:?} is not accepted: expected RSA, EC with P-256 \
                  or P-384, or OKP with Ed25519",
@@ -65,7 +50,7 @@ impl Jwk {
     /// SEC 1 §2.3.3, uncompressed.
     fn point(&self, length: usize) -> Result<Vec<u8>, KeyError> {
         let mut point = vec![4];
-        for coordinate in [number(&self.x, "x")?, number(&self.y, "y")?] {
+        for coordinate in [self.number("x")?, self.number("y")?] {
             if coordinate.len() != length {
                 return Err(KeyError::Numbers);
             }
@@ -76,7 +61,7 @@ impl Jwk {
 
     /// RFC 7517 §4.4.
     pub(crate) fn algorithm(&self) -> Result<Option<Algorithm>, KeyError> {
-        let Some(name) = &self.alg else {
+        let Some(name) = self.text("alg")? else {
             return Ok(None);
         };
         match Algorithm::from_name(name) {
@@ -92,7 +77,7 @@ impl Jwk {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
         PRIVATE
             .iter()
-            .any(|member| self.others.contains_key(*member))
+            .any(|member| self.members.contains_key(*member))
     }
 
     /// RFC 7517 §4.2 and §4.3.
@@ -102,25 +87,48 @@ impl Jwk {
                 "\"{member}\" is {value:?}: expected {expected}"
             )))
         };
-        match self.public_key_use.as_deref() {
+        match self.text("use")? {
             None | Some("sig") => {}
             Some(other) => return refuse("use", other, "\"sig\""),
         }
-        match &self.key_ops {
-            Some(ops) if !ops.iter().any(|op| op == "verify") => {
-                refuse("key_ops", &ops.join(","), "\"verify\" among them")
-            }
-            _ => Ok(()),
+        let operations = match self.member("key_ops") {
+            None => return Ok(()),
+            Some(Value::Array(operations)) => operations,
+            Some(_) => return Err(wrong("key_ops", "a list")),
+        };
+        if operations.iter().any(|operation| operation == "verify") {
+            return Ok(());
         }
+        let named: Vec<_> = operations.iter().filter_map(Value::as_str).collect();
+        refuse("key_ops", &named.join(","), "\"verify\" among them")
+    }
+
+    /// `null` counts as absent.
+    fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, KeyError> {
+        match self.member(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(name, "a string")),
+        }
+    }
+
+    fn required(&self, name: &str) -> Result<&str, KeyError> {
+        let text = self.text(name)?;
+        text.ok_or_else(|| KeyError::Json(format!("\"{name}\" is missing")))
+    }
+
+    /// The bytes that a member has in base64url.
+    fn number(&self, name: &str) -> Result<Vec<u8>, KeyError> {
+        URL_SAFE_NO_PAD
+            .decode(self.required(name)?)
+            .map_err(|_| KeyError::Json("a number is not base64url".into()))
     }
 }
 
-/// The bytes of a member that has to be there, in base64url.
-fn number(member: &Option<String>, name: &str) -> Result<Vec<u8>, KeyError> {
-    let Some(text) = member else {
-        return Err(KeyError::Json(format!("\"{name}\" is missing")));
-    };
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| KeyError::Json("a number is not base64url".into()))
+fn wrong(name: &str, expected: &str) -> KeyError {
+    KeyError::Json(format!("\"{name}\" is not {expected}"))
 }

@@ -30,7 +30,7 @@ impl PublicKey {
             Some(algorithm) if algorithm.key_type() != material.key_type() => Err(
                 KeyError::NotForVerifying(format!("\"alg\" {algorithm} is for other keys")),
             ),
-            _ => Self::new(material, algorithm, jwk.into_key_id()),
+            _ => Self::new(material, algorithm, jwk.key_id()?.map(str::to_owned)),
         }
     }
 
