@@ -43,7 +43,8 @@ impl Material {
         // Bounded here only against absurd computation; the size is judged below.
         const BITS: RangeInclusive<usize> = 1..=16_384;
         let [n, e] = [n, e].map(BoxedUint::from_be_slice_vartime);
-        let key = rsa::PublicKey::new_with_size_limits(n, e, BITS).map_err(|_| KeyError::Numbers)?;
+        let key =
+            rsa::PublicKey::new_with_size_limits(n, e, BITS).map_err(|_| KeyError::Numbers)?;
         match key.n().bit_width_vartime() {
             2048..=4096 => Ok(Self::Rsa(key)),
             bits => Err(KeyError::Size(bits as usize)),

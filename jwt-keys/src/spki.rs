@@ -34,7 +34,10 @@ pub(crate) fn read_pem(text: &str) -> Result<Material, KeyError> {
 
 fn read(der: &[u8]) -> Result<Material, KeyError> {
     let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| KeyError::Numbers)?;
-    let key = info.subject_public_key.as_bytes().ok_or(KeyError::Numbers)?;
+    let key = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(KeyError::Numbers)?;
     let AlgorithmIdentifierRef { oid, parameters } = info.algorithm;
     let curve = || parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
     match oid {
@@ -56,8 +59,16 @@ pub(crate) fn encode(material: &Material) -> Result<Vec<u8>, KeyError> {
     let encoded = match material {
         Material::Rsa(key) => write_pkcs1(&key.n_bytes(), &key.e_bytes())
             .and_then(|key| write(RSA, Some(AnyRef::NULL), &key)),
-        Material::P256(key) => write(EC, Some((&P256).into()), key.to_sec1_point(false).as_bytes()),
-        Material::P384(key) => write(EC, Some((&P384).into()), key.to_sec1_point(false).as_bytes()),
+        Material::P256(key) => write(
+            EC,
+            Some((&P256).into()),
+            key.to_sec1_point(false).as_bytes(),
+        ),
+        Material::P384(key) => write(
+            EC,
+            Some((&P384).into()),
+            key.to_sec1_point(false).as_bytes(),
+        ),
         Material::Ed25519(key) => write(ED25519, None, key.as_bytes()),
     };
     encoded.map_err(|_| KeyError::Numbers)

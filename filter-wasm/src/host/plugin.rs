@@ -169,7 +169,7 @@ fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore>
         return Box::new(VoidNonceStore);
     };
     let mut hash_key = [0; 16];
-    if let Err(error) = getrandom::getrandom(&mut hash_key) {
+    if let Err(error) = getrandom::fill(&mut hash_key) {
         // Without a secret key an attacker could aim at a bucket, but no replay gets through.
         warn!("jwtproxy: no random numbers for the nonce store's hash key: {error}");
     }
