@@ -27,13 +27,12 @@ fn decode_struct(bytes: &[u8]) -> Option<Value> {
 }
 
 fn object(decoded: Struct) -> Value {
-    Value::Object(
-        decoded
-            .fields
-            .into_iter()
-            .map(|(name, v)| (name, value(v)))
-            .collect::<Map<_, _>>(),
-    )
+    let mut fields = Map::new();
+    // One by one: collecting would bring a sorting algorithm along.
+    for (name, field) in decoded.fields {
+        fields.insert(name, value(field));
+    }
+    Value::Object(fields)
 }
 
 fn value(decoded: ProtoValue) -> Value {

@@ -8,7 +8,6 @@
 //! [`verify::VerifiedToken`]. [`machine::Machine`] walks it and can pause where an answer has to
 //! come from outside.
 
-pub mod algorithm;
 pub mod audience;
 mod backoff;
 pub mod config;
@@ -33,3 +32,5 @@ pub mod time;
 pub mod token;
 pub mod token_cache;
 pub mod verify;
+
+pub use jwt_keys::algorithm;

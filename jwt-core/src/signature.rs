@@ -2,8 +2,8 @@
 
 use crate::algorithm::Algorithm;
 use crate::key::PublicKey;
-use der::asn1::UintRef;
-use der::{Encode as _, Header, Tag};
+
+pub use jwt_keys::ecdsa_in_der;
 
 /// Checks a JWS signature (RFC 7515 §5.2).
 pub trait SignatureVerifier {
@@ -30,33 +30,8 @@ impl SignatureVerifier for PureRust {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        key.permits(algorithm) && key.material().verifies(algorithm, message, signature)
+        key.verifies(algorithm, message, signature)
     }
-}
-
-/// An ECDSA signature as everybody but JWS has it: the two numbers in DER (RFC 3279 §2.2.3) instead
-/// of one after the other (RFC 7518 §3.4). `None` when it is not as long as two numbers are; whether
-/// these are of the curve is for whoever checks the signature.
-pub fn ecdsa_in_der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
-    let length = match algorithm {
-        Algorithm::Es256 => 2 * 32,
-        Algorithm::Es384 => 2 * 48,
-        _ => return None,
-    };
-    if signature.len() != length {
-        return None;
-    }
-    let (r, s) = signature.split_at_checked(length / 2)?;
-    let (r, s) = (UintRef::new(r).ok()?, UintRef::new(s).ok()?);
-    let mut der = Vec::new();
-    let numbers = (r.encoded_len().ok()? + s.encoded_len().ok()?).ok()?;
-    Header::new(Tag::Sequence, numbers)
-        .ok()?
-        .encode_to_vec(&mut der)
-        .ok()?;
-    r.encode_to_vec(&mut der).ok()?;
-    s.encode_to_vec(&mut der).ok()?;
-    Some(der)
 }
 
 #[cfg(test)]
@@ -103,25 +78,6 @@ mod tests {
         {
             let key = PublicKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
             assert_eq!(is_good(&token, &key), good, "{name}");
-        }
-    }
-
-    #[test]
-    fn ecdsa_numbers_in_der_are_as_short_as_can_be() {
-        let mut signature = [0; 64];
-        (signature[31], signature[32]) = (0x7f, 0x80);
-        let der = ecdsa_in_der(Algorithm::Es256, &signature).unwrap();
-        // RFC 3279 §2.2.3: a SEQUENCE of two INTEGERs; one whose first bit is set has a zero before.
-        let mut expected = vec![0x30, 38, 2, 1, 0x7f, 2, 33, 0, 0x80];
-        expected.extend([0; 31]);
-        assert_eq!(der, expected);
-        for (algorithm, length) in [
-            (Algorithm::Es256, 63),
-            (Algorithm::Es256, 96),
-            (Algorithm::Es384, 64),
-            (Algorithm::Rs256, 64),
-        ] {
-            assert_eq!(ecdsa_in_der(algorithm, &vec![1; length]), None);
         }
     }
 

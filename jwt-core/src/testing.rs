@@ -3,7 +3,7 @@
 use crate::key::{KeyName, PublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rsa::RsaPrivateKey;
+use rsa::PrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::EncodePublicKey as _;
@@ -16,14 +16,14 @@ pub const NOW: i64 = 1_700_000_000;
 
 /// A service with a key.
 pub struct TestSigner {
-    key: RsaPrivateKey,
+    key: PrivateKey,
 }
 
 impl TestSigner {
     /// The service `svc`, whose key is `k1`.
     #[allow(clippy::expect_used, reason = "a fixed key")]
     pub fn service() -> Self {
-        let key = RsaPrivateKey::from_pkcs1_pem(Self::SERVICE_PRIVATE_PEM);
+        let key = PrivateKey::from_pkcs1_pem(Self::SERVICE_PRIVATE_PEM);
         Self {
             key: key.expect("the key in testdata"),
         }
@@ -32,7 +32,7 @@ impl TestSigner {
     /// Somebody else, who says to be `svc`.
     #[allow(clippy::expect_used, reason = "a fixed key")]
     pub fn stranger() -> Self {
-        let key = RsaPrivateKey::from_pkcs1_pem(include_str!("../testdata/stranger.key"));
+        let key = PrivateKey::from_pkcs1_pem(include_str!("../testdata/stranger.key"));
         Self {
             key: key.expect("the key in testdata"),
         }

@@ -6,7 +6,7 @@
 use crate::error::Unexpected;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rsa::RsaPublicKey;
+use rsa::PublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -48,8 +48,8 @@ impl PublicJwk {
         let key = rsa_key(text).map_err(|found| Unexpected::new(found, PEM_KEY))?;
         Self::from_json(json!({
             "kty": "RSA",
-            "n": URL_SAFE_NO_PAD.encode(key.n().to_bytes_be()),
-            "e": URL_SAFE_NO_PAD.encode(key.e().to_bytes_be()),
+            "n": URL_SAFE_NO_PAD.encode(key.n_bytes()),
+            "e": URL_SAFE_NO_PAD.encode(key.e_bytes()),
         }))
     }
 
@@ -129,11 +129,11 @@ fn check_member(members: &Map<String, Value>, name: &str) -> Result<(), Unexpect
 }
 
 /// The key in a PEM text, or what is there instead.
-fn rsa_key(text: &str) -> Result<RsaPublicKey, String> {
+fn rsa_key(text: &str) -> Result<PublicKey, String> {
     let (label, block) = pem_block(text)?;
     let key = match label {
-        "PUBLIC KEY" => RsaPublicKey::from_public_key_pem(&block).ok(),
-        "RSA PUBLIC KEY" => RsaPublicKey::from_pkcs1_pem(&block).ok(),
+        "PUBLIC KEY" => PublicKey::from_public_key_pem(&block).ok(),
+        "RSA PUBLIC KEY" => PublicKey::from_pkcs1_pem(&block).ok(),
         _ if label.ends_with("PRIVATE KEY") => {
             return Err("a private key, which a registry never holds".to_owned());
         }

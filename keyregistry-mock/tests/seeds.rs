@@ -10,7 +10,7 @@ use jwt_core::time::Timestamp;
 use keyregistry_mock::{Error, Lookup, Registry, seed};
 use rsa::pkcs1::EncodeRsaPublicKey as _;
 use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
-use rsa::{BigUint, RsaPublicKey};
+use rsa::{BoxedUint, PublicKey};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -90,9 +90,9 @@ fn kids(registry: &Registry, service: &str) -> Vec<String> {
 }
 
 /// A key whose modulus is this byte 256 times.
-fn rsa_key(byte: u8) -> RsaPublicKey {
-    let modulus = BigUint::from_bytes_be(&[byte; 256]);
-    RsaPublicKey::new(modulus, BigUint::from(65537_u32)).unwrap()
+fn rsa_key(byte: u8) -> PublicKey {
+    let modulus = BoxedUint::from_be_slice_vartime(&[byte; 256]);
+    PublicKey::new(modulus, BoxedUint::from(65537_u32)).unwrap()
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_key_file_is_a_jwk_a_jwk_set_or_pem() {
 #[test]
 fn a_key_without_an_id_gets_its_thumbprint() {
     let key = rsa_key(0xf1);
-    let pem = |key: &RsaPublicKey| key.to_public_key_pem(LineEnding::LF).unwrap();
+    let pem = |key: &PublicKey| key.to_public_key_pem(LineEnding::LF).unwrap();
     let registry = Seeds::new()
         .key("service=pem", "a.pem", &pem(&key))
         .key(

@@ -148,7 +148,7 @@ fn keys(key_server: KeyServer, events: Rc<Events>) -> Keys {
 /// Random bytes; zeros, and a warning, where the host has none.
 fn random<const LENGTH: usize>(purpose: &str) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
-    if let Err(error) = getrandom::getrandom(&mut bytes) {
+    if let Err(error) = getrandom::fill(&mut bytes) {
         warn!("jwtproxy: no random numbers for {purpose}: {error}");
     }
     bytes

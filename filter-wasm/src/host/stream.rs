@@ -36,8 +36,12 @@ impl HttpContext for Stream {
         }
         plugin.carry_out(&decision)
     }
+}
 
-    fn on_log(&mut self) {
+/// The host deletes the context of a stream that has ended. No call of ours runs meanwhile, so the
+/// gate is free; the SDK's own list of streams is not.
+impl Drop for Stream {
+    fn drop(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.gate.borrow_mut().on_stream_end(self.id);
         }

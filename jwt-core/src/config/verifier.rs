@@ -6,7 +6,7 @@ use crate::audience::Audience;
 use crate::excludes::Exclude;
 use crate::handover::{ClaimToHeader, Handover};
 use crate::policy::{ClaimsVerifier, Policy};
-use http::{HeaderName, Uri};
+use http::Uri;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -203,10 +203,16 @@ fn header_name(value: &Value) -> Result<String, Expected> {
         "host",
         "transfer-encoding",
     ];
-    let name: Option<HeaderName> = value.as_str().and_then(|text| text.parse().ok());
-    name.map(|name| name.as_str().to_owned())
+    let name = value.as_str().filter(|text| is_token(text));
+    name.map(str::to_ascii_lowercase)
         .filter(|name| !TAKEN.contains(&name.as_str()))
         .ok_or_else(|| "the name of a header field of its own, such as x-jwt-subject".into())
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_tchar = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    !text.is_empty() && text.bytes().all(is_tchar)
 }
 
 /// Writes what [`rules`] reads.

@@ -1,9 +1,10 @@
 //! A public key that may verify signatures.
 
-use super::KeyError;
-use super::jwk::Jwk;
-use super::material::{KeyType, Material};
 use crate::algorithm::Algorithm;
+use crate::error::KeyError;
+use crate::jwk::Jwk;
+use crate::material::{KeyType, Material};
+use crate::spki;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -29,13 +30,13 @@ impl PublicKey {
             Some(algorithm) if algorithm.key_type() != material.key_type() => Err(
                 KeyError::NotForVerifying(format!("\"alg\" {algorithm} is for other keys")),
             ),
-            _ => Self::new(material, algorithm, jwk.into_key_id()),
+            _ => Self::new(material, algorithm, jwk.key_id()?.map(str::to_owned)),
         }
     }
 
     /// From the text of a PEM file: SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        Self::new(Material::from_pem(pem)?, None, None)
+        Self::new(spki::read_pem(pem)?, None, None)
     }
 
     fn new(
@@ -43,7 +44,7 @@ impl PublicKey {
         algorithm: Option<Algorithm>,
         key_id: Option<String>,
     ) -> Result<Self, KeyError> {
-        let spki = material.to_spki()?;
+        let spki = spki::encode(&material)?;
         Ok(Self {
             material,
             algorithm,
@@ -100,8 +101,10 @@ impl PublicKey {
         Value::Object(jwk)
     }
 
-    pub(crate) fn material(&self) -> &Material {
-        &self.material
+    /// Whether `signature` is that of `message` (RFC 7515 §5.2) under an algorithm that the key
+    /// permits.
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.permits(algorithm) && self.material.verifies(algorithm, message, signature)
     }
 }
 
@@ -116,7 +119,7 @@ impl fmt::Debug for PublicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rsa::RsaPublicKey;
+    use rsa::PublicKey as RsaPublicKey;
     use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
     use serde_json::json;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

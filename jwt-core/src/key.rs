@@ -1,13 +1,6 @@
 //! Public keys and their names.
 
-mod error;
-mod jwk;
-mod material;
-mod public_key;
-
-pub use error::KeyError;
-pub use material::KeyType;
-pub use public_key::PublicKey;
+pub use jwt_keys::{KeyError, KeyType, PublicKey};
 
 use crate::refusal::Refusal;
 use std::fmt;

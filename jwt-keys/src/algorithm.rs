@@ -1,6 +1,6 @@
 //! The signature algorithms a verifier takes (RFC 7518 §3.1, RFC 8037 §3.1).
 
-use crate::key::KeyType;
+use crate::material::KeyType;
 use std::fmt;
 
 /// A JWS `alg`. There is no `none` and no HMAC here, so no token can ask for them.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why bytes are no [`PublicKey`](super::PublicKey).
+/// Why bytes are no [`PublicKey`](crate::PublicKey).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not the JSON of a JWK (RFC 7517 §4).

@@ -1,0 +1,95 @@
+//! SubjectPublicKeyInfo (RFC 5280 §4.1), the form in which all but JWS hand public keys around.
+
+use crate::error::KeyError;
+use crate::material::Material;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
+use rsa::pkcs1::RsaPublicKeyRef;
+use rsa::pkcs8::der::asn1::{AnyRef, BitStringRef, UintRef};
+use rsa::pkcs8::der::{self, Decode as _, Encode as _, pem};
+use rsa::pkcs8::spki::AlgorithmIdentifierRef;
+use rsa::pkcs8::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use rsa::traits::PublicKeyParts as _;
+
+/// RFC 8017 §A.1; its parameters are NULL.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// RFC 5480 §2.1.1; its parameters are the curve.
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+
+/// RFC 8410 §3; it has no parameters.
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// From SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1, in PEM.
+pub(crate) fn read_pem(text: &str) -> Result<Material, KeyError> {
+    let is_ours = |label| label == "PUBLIC KEY" || label == "RSA PUBLIC KEY";
+    match pem::decode_vec(text.as_bytes()) {
+        Ok(("RSA PUBLIC KEY", der)) => read_pkcs1(&der),
+        Ok(("PUBLIC KEY", der)) => read(&der),
+        Err(_) if pem::decode_label(text.as_bytes()).is_ok_and(is_ours) => Err(KeyError::Numbers),
+        _ => Err(KeyError::Pem),
+    }
+}
+
+fn read(der: &[u8]) -> Result<Material, KeyError> {
+    let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| KeyError::Numbers)?;
+    let key = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(KeyError::Numbers)?;
+    let AlgorithmIdentifierRef { oid, parameters } = info.algorithm;
+    let curve = || parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+    match oid {
+        RSA if parameters == Some(AnyRef::NULL) => read_pkcs1(key),
+        EC if curve() == Some(P256) => Material::p256(key),
+        EC if curve() == Some(P384) => Material::p384(key),
+        ED25519 if parameters.is_none() => Material::ed25519(key),
+        _ => Err(KeyError::Numbers),
+    }
+}
+
+fn read_pkcs1(der: &[u8]) -> Result<Material, KeyError> {
+    let key = RsaPublicKeyRef::from_der(der).map_err(|_| KeyError::Numbers)?;
+    Material::rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())
+}
+
+/// In DER.
+pub(crate) fn encode(material: &Material) -> Result<Vec<u8>, KeyError> {
+    let encoded = match material {
+        Material::Rsa(key) => write_pkcs1(&key.n_bytes(), &key.e_bytes())
+            .and_then(|key| write(RSA, Some(AnyRef::NULL), &key)),
+        Material::P256(key) => write(
+            EC,
+            Some((&P256).into()),
+            key.to_sec1_point(false).as_bytes(),
+        ),
+        Material::P384(key) => write(
+            EC,
+            Some((&P384).into()),
+            key.to_sec1_point(false).as_bytes(),
+        ),
+        Material::Ed25519(key) => write(ED25519, None, key.as_bytes()),
+    };
+    encoded.map_err(|_| KeyError::Numbers)
+}
+
+fn write_pkcs1(n: &[u8], e: &[u8]) -> der::Result<Vec<u8>> {
+    let key = RsaPublicKeyRef {
+        modulus: UintRef::new(n)?,
+        public_exponent: UintRef::new(e)?,
+    };
+    key.to_der()
+}
+
+fn write(
+    oid: ObjectIdentifier,
+    parameters: Option<AnyRef<'_>>,
+    key: &[u8],
+) -> der::Result<Vec<u8>> {
+    let info = SubjectPublicKeyInfoRef {
+        algorithm: AlgorithmIdentifierRef { oid, parameters },
+        subject_public_key: BitStringRef::from_bytes(key)?,
+    };
+    info.to_der()
+}
