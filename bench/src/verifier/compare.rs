@@ -56,7 +56,7 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
         contenders,
     ));
 
-    let forged = Key::rsa().token("signed by somebody else");
+    let forged = key.forged("signed by nobody");
     let local = with(Nonces::Local(1_000_000));
     for envoy in &local {
         http::get(envoy.listener(0), "/", Some(&again)).expect("a response");

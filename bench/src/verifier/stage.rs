@@ -189,22 +189,18 @@ impl Stage {
     pub(super) fn refused_loads(&self) -> [Load; 3] {
         let load = || Load::on(self.loaded.listener(0)).refused();
         let good = self.rsa.token("used by the first who comes here");
-        let stranger = Key::rsa().token("signed by somebody who is no svc");
+        let forged = self.rsa.forged("claims that nobody has signed");
         let address = self.loaded.listener(0);
         for (token, status) in [
             (None, 403),
-            (Some(&*stranger), 403),
+            (Some(&*forged), 403),
             (Some(&*good), 200),
             (Some(&*good), 403),
         ] {
             let response = http::get(address, "/", token).expect("a response");
             assert_eq!(response.status, status, "{}", response.body);
         }
-        [
-            load(),
-            load().with_token(&stranger),
-            load().with_token(&good),
-        ]
+        [load(), load().with_token(&forged), load().with_token(&good)]
     }
 
     pub(super) fn loaded(&self, load: &Load) -> Sample {
