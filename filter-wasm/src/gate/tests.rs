@@ -1,4 +1,5 @@
 mod token_reuse;
+mod workers;
 
 use super::*;
 use crate::keys::{RemoteKeys, Source};
@@ -222,88 +223,6 @@ fn replays_that_wait_for_the_key_together_have_one_winner() {
         .filter(|(_, d)| matches!(d, Decision::Accept(_)))
         .count();
     assert_eq!((decisions.len(), accepted), (8, 1));
-}
-
-#[test]
-fn what_one_worker_has_fetched_serves_the_others() {
-    let shared = Rc::default();
-    let mut one = worker_with_key(&shared);
-    let mut two = worker(&shared);
-    assert_accepted(&request(&mut two, 1, &token(2), now()));
-    assert_eq!(
-        refusal(request(&mut one, 2, &token(2), now())),
-        Refusal::Replayed
-    );
-}
-
-#[test]
-fn workers_that_want_one_key_at_once_make_one_fetch() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    assert_waits(&request(&mut one, 1, &token(1), now()));
-    assert_waits(&request(&mut two, 1, &token(2), now()));
-    assert_eq!(one.begin_fetches(now()).len(), 1);
-    assert_eq!(two.begin_fetches(now()).len(), 0);
-    assert!(two.has_work() && two.collect_from_others(now()).is_empty());
-
-    found(&mut one, now());
-    let decisions = two.collect_from_others(now());
-    assert!(matches!(decisions.as_slice(), [(1, Decision::Accept(_))]));
-    assert!(!two.has_work());
-}
-
-#[test]
-fn a_fetch_that_another_worker_has_just_finished_is_not_made_again() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    assert_eq!(one.begin_fetches(now()).len(), 1);
-    found(&mut one, now());
-    assert_eq!(two.begin_fetches(now()).len(), 0);
-    assert_accepted(&two.collect_from_others(now())[0].1);
-}
-
-#[test]
-fn a_later_request_that_finds_the_key_published_leaves_the_earlier_ones_their_answer() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
-    found(&mut one, now());
-    assert_accepted(&request(&mut two, 2, &token(3), now()));
-    assert_accepted(&two.collect_from_others(now())[0].1);
-    assert!(!two.has_work());
-}
-
-#[test]
-fn a_refusal_is_handed_to_the_other_workers_too() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
-    answer(&mut one, &key_id(), 404, "", now());
-    let (_, decision) = two.collect_from_others(now()).remove(0);
-    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
-}
-
-#[test]
-fn a_worker_that_dies_while_it_fetches_is_replaced() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
-    drop(one);
-    let late = later(7);
-    assert!(two.collect_from_others(late).is_empty());
-    assert_eq!(two.begin_fetches(late).len(), 1);
-    assert_accepted(&found(&mut two, late)[0].1);
 }
 
 #[test]
