@@ -29,15 +29,16 @@ pub fn reply(refused: &Refused, auth_redirect_url: Option<&str>) -> Reply {
 }
 
 fn refusal(refusal: &Refusal) -> Reply {
+    let reason = refusal.to_string();
     let mut headers = vec![("content-type", "text/plain".to_owned())];
     let status = if refusal.is_temporary() {
         headers.push(("retry-after", RETRY_AFTER.to_owned()));
         503
     } else {
-        headers.push(("www-authenticate", challenge(refusal)));
+        headers.push(("www-authenticate", challenge(refusal, &reason)));
         403
     };
-    let body = format!("jwtproxy: unable to verify request: {refusal}\n");
+    let body = format!("jwtproxy: unable to verify request: {reason}\n");
     Reply {
         status,
         headers,
@@ -47,13 +48,13 @@ fn refusal(refusal: &Refusal) -> Reply {
 
 /// RFC 6750 §3: without credentials no error code, "if the request lacks any authentication
 /// information"; §3.1 for the others.
-fn challenge(refusal: &Refusal) -> String {
+fn challenge(refusal: &Refusal, reason: &str) -> String {
     match refusal {
         Refusal::MissingToken => "Bearer".to_owned(),
         Refusal::SeveralTokens => "Bearer error=\"invalid_request\"".to_owned(),
-        other => {
+        _ => {
             // A quoted string may not have quotes in it (RFC 6750 §3, error_description).
-            let description = other.to_string().replace('"', "'");
+            let description = reason.replace('"', "'");
             format!("Bearer error=\"invalid_token\", error_description=\"{description}\"")
         }
     }

@@ -21,7 +21,7 @@ use jwt_core::verify::VerifiedToken;
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, MapType};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub(super) struct Plugin {
     pub(super) metrics: Metrics,
     events: Rc<Events>,
     refusals: RefusalLog,
+    tick_asked: Cell<bool>,
 }
 
 impl Plugin {
@@ -61,7 +62,25 @@ impl Plugin {
             metrics: Metrics::define(),
             events,
             refusals: RefusalLog::new(),
+            tick_asked: Cell::new(false),
         }
+    }
+
+    /// Asks for a tick of the root context as soon as possible, if there is work for it. A fetch must
+    /// be sent from there: an answer to a stream's own call is lost when the stream ends first, and
+    /// others may wait for it.
+    ///
+    /// Asks once until the tick comes: the host starts its timer anew each time, so many requests
+    /// that ask would put it off for ever.
+    pub(super) fn see_to_work(&self) {
+        if self.gate.borrow().has_work() && !self.tick_asked.replace(true) {
+            let _ = hostcalls::set_tick_period(Duration::from_millis(1));
+        }
+    }
+
+    /// The tick has come.
+    pub(super) fn ticked(&self) {
+        self.tick_asked.set(false);
     }
 
     /// Raises the metrics by what has happened, and says what the log leaves out.
@@ -71,7 +90,7 @@ impl Plugin {
     }
 
     /// Carries out a decision about the request that is the host's effective context.
-    pub(super) fn carry_out(&self, decision: &Decision) -> Action {
+    pub(super) fn carry_out(&self, decision: &Decision, now: Timestamp) -> Action {
         match decision {
             Decision::Accept(token) => {
                 self.hand_over(token);
@@ -82,7 +101,7 @@ impl Plugin {
                 Action::Continue
             }
             Decision::Refuse(refused) => {
-                self.refuse(refused);
+                self.refuse(refused, now);
                 Action::Pause
             }
             Decision::Wait => Action::Pause,
@@ -113,11 +132,11 @@ impl Plugin {
         }
     }
 
-    fn refuse(&self, refused: &Refused) {
+    fn refuse(&self, refused: &Refused, now: Timestamp) {
         let gate = self.gate.borrow();
         let label = refused.refusal.label();
         let _ = hostcalls::set_property(vec![REASON_PROPERTY], Some(label.as_bytes()));
-        self.refusals.write(refused);
+        self.refusals.write(refused, now);
         let Reply {
             status,
             headers,
@@ -183,10 +202,4 @@ fn start_of_process() -> Timestamp {
     milliseconds
         .and_then(Timestamp::from_milliseconds)
         .unwrap_or(now)
-}
-
-/// Asks for a tick of the root context as soon as possible. A fetch must be sent from there: an
-/// answer to a stream's own call is lost when the stream ends first, and others may wait for it.
-pub(super) fn tick_soon() {
-    let _ = hostcalls::set_tick_period(Duration::from_millis(1));
 }

@@ -7,6 +7,7 @@ use crate::events::count_one;
 use crate::gate::Refused;
 use crate::request;
 use jwt_core::rate_limit::RateLimit;
+use jwt_core::time::Timestamp;
 use jwt_core::token::Token;
 use log::{info, log_enabled};
 use std::cell::{Cell, RefCell};
@@ -30,11 +31,11 @@ impl RefusalLog {
     }
 
     /// Says of whom and of what, so that an operator finds the cause; never the token itself.
-    pub(super) fn write(&self, refused: &Refused) {
+    pub(super) fn write(&self, refused: &Refused, now: Timestamp) {
         if !log_enabled!(log::Level::Info) {
             return;
         }
-        if !self.limit.borrow_mut().take(super::now()) {
+        if !self.limit.borrow_mut().take(now) {
             return count_one(&self.left_out);
         }
         let head = HostHead;

@@ -66,6 +66,7 @@ impl RootContext for Root {
         let Some(plugin) = self.plugin.clone() else {
             return;
         };
+        plugin.ticked();
         let now = super::now();
         let fetches = plugin.gate.borrow_mut().begin_fetches(now);
         for Fetch { id, endpoint } in fetches {
@@ -75,7 +76,7 @@ impl RootContext for Root {
             }
         }
         let decisions = plugin.gate.borrow_mut().collect_from_others(now);
-        self.apply(&plugin, &decisions);
+        self.apply(&plugin, &decisions, now);
         plugin.flush_events();
         let period = if plugin.gate.borrow().has_work() {
             POLL_PERIOD
@@ -142,25 +143,23 @@ impl Root {
 
     /// Records the answer to a fetch and lets go of the requests that waited for it.
     fn conclude(&self, plugin: &Plugin, id: &FetchId, response: Result<Response<'_>, String>) {
-        let Answered { answers, decisions } =
-            plugin
-                .gate
-                .borrow_mut()
-                .on_response(id, response, super::now());
+        let now = super::now();
+        let concluded = plugin.gate.borrow_mut().on_response(id, response, now);
+        let Answered { answers, decisions } = concluded;
         for (name, fetched) in &answers {
             plugin.metrics.count_fetched(&fetched.answer);
             log_fetched(name, fetched);
         }
-        self.apply(plugin, &decisions);
+        self.apply(plugin, &decisions, now);
     }
 
     /// Carries out decisions about requests that have waited.
-    fn apply(&self, plugin: &Plugin, decisions: &[(StreamId, Decision)]) {
+    fn apply(&self, plugin: &Plugin, decisions: &[(StreamId, Decision)], now: Timestamp) {
         for (stream, decision) in decisions {
             if hostcalls::set_effective_context(*stream).is_err() {
                 continue;
             }
-            if plugin.carry_out(decision) == Action::Continue {
+            if plugin.carry_out(decision, now) == Action::Continue {
                 let _ = hostcalls::resume_http_request();
             }
         }

@@ -1,7 +1,7 @@
 //! The context of one request.
 
 use super::head::HostHead;
-use super::plugin::{Plugin, tick_soon};
+use super::plugin::Plugin;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -27,14 +27,10 @@ impl HttpContext for Stream {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
-        let decision = plugin
-            .gate
-            .borrow_mut()
-            .on_request(self.id, &HostHead, super::now());
-        if plugin.gate.borrow().has_work() {
-            tick_soon();
-        }
-        plugin.carry_out(&decision)
+        let now = super::now();
+        let decision = plugin.gate.borrow_mut().on_request(self.id, &HostHead, now);
+        plugin.see_to_work();
+        plugin.carry_out(&decision, now)
     }
 }
 
