@@ -30,6 +30,11 @@ impl Audience {
         &self.text
     }
 
+    /// A text that is the same for all that match the same tokens.
+    pub fn normalized(&self) -> &str {
+        self.usual_text.as_ref().unwrap_or(&self.text)
+    }
+
     /// Whether one value of a token's `aud` means this audience.
     ///
     /// Two URLs match on scheme, host (case-insensitive) and port (defaults filled in);
@@ -155,6 +160,14 @@ mod tests {
         assert!(Audience::new("billing").matches("billing"));
         assert!(!Audience::new("billing").matches("Billing"));
         assert!(!Audience::new("billing").matches("billing "));
+    }
+
+    #[test]
+    fn what_matches_the_same_is_one_audience() {
+        for same in ["https://api", "https://API:443/", "HTTPS://api/path"] {
+            assert_eq!(Audience::new(same).normalized(), "https://api");
+        }
+        assert_eq!(Audience::new("Billing").normalized(), "Billing");
     }
 
     #[test]

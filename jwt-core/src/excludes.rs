@@ -21,6 +21,8 @@ impl Exclude {
                 regex: None,
             });
         }
+        // On its own too: "/a)|(?:/b" is none, and would undo the anchors.
+        Regex::new(text).ok()?;
         let regex = Regex::new(&format!("^(?:{text})$")).ok()?;
         Some(Self {
             text: text.to_owned(),
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_path_nor_expression_is_an_error() {
-        for text in ["", "healthz", "/a(", "/a[", "*"] {
+        for text in ["", "healthz", "/a(", "/a[", "*", "/a)|(?:/b"] {
             assert!(Exclude::parse(text).is_none(), "{text}");
         }
     }

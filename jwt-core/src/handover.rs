@@ -39,14 +39,18 @@ impl Default for Handover {
 }
 
 impl Handover {
-    /// The header fields that are ours to set: what a client sends under these names must never
-    /// reach the upstream. For those that see `-` and `_` as the same (CGI, WSGI), each name is
-    /// there with either.
-    pub fn reserved_headers(&self) -> impl Iterator<Item = String> {
-        self.own_headers().flat_map(|name| {
-            let underscores = Some(name.replace('-', "_")).filter(|other| other != name);
-            std::iter::once(name.to_owned()).chain(underscores)
-        })
+    /// Whether there are header fields that are ours to set.
+    pub fn has_own_headers(&self) -> bool {
+        self.own_headers().next().is_some()
+    }
+
+    /// Whether a header field, named in lower case, is ours to set or could be taken for one: what
+    /// a client sends under such a name must never reach the upstream. To some (CGI, WSGI) `-` and
+    /// `_` are the same.
+    pub fn reserves(&self, name: &str) -> bool {
+        let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        self.own_headers()
+            .any(|own| own.bytes().map(dashed).eq(name.bytes().map(dashed)))
     }
 
     fn own_headers(&self) -> impl Iterator<Item = &str> {
@@ -60,7 +64,7 @@ impl Handover {
     /// The fields for a token with this payload. A claim that is absent, or that no field can
     /// carry, has none.
     pub fn headers(&self, payload: &[u8]) -> Vec<(&str, String)> {
-        if self.own_headers().next().is_none() {
+        if !self.has_own_headers() {
             return Vec::new();
         }
         let claims: Map<String, Value> = serde_json::from_slice(payload).unwrap_or_default();
@@ -138,9 +142,26 @@ mod tests {
             ..Handover::default()
         };
         assert_eq!(handover.headers(b"{}"), [("x-payload", "e30".to_owned())]);
-        assert_eq!(
-            handover.reserved_headers().collect::<Vec<_>>(),
-            ["x-payload", "x_payload"]
-        );
+    }
+
+    #[test]
+    fn no_field_of_a_client_is_taken_for_one_of_ours() {
+        let handover = Handover {
+            forward_payload_header: Some("x_jwt-payload".into()),
+            ..handover(&["user-name"])
+        };
+        for name in [
+            "x-user-name",
+            "x_user_name",
+            "x-user_name",
+            "x-jwt-payload",
+            "x_jwt_payload",
+        ] {
+            assert!(handover.reserves(name), "{name}");
+        }
+        for name in ["x-user", "x-user-names", "xuser-name", ""] {
+            assert!(!handover.reserves(name), "{name}");
+        }
+        assert!(!Handover::default().has_own_headers());
     }
 }

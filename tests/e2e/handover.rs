@@ -69,6 +69,7 @@ async fn the_upstream_gets_the_claims_and_not_the_token() {
             ("x-jwt-sub", "root"),
             ("X-JWT-Roles", "admin"),
             ("x_jwt_sub", "root"),
+            ("x-jwt_roles", "admin"),
             ("x-jwt-evil", "yes"),
             ("x-jwt-payload", "forged"),
         ];

@@ -6,6 +6,13 @@ use proxy_wasm::types::MapType;
 
 pub(super) struct HostHead;
 
+impl HostHead {
+    /// The name of each field.
+    pub(super) fn names(&self) -> Vec<String> {
+        fields().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
 impl RequestHead for HostHead {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
         hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
@@ -14,11 +21,14 @@ impl RequestHead for HostHead {
     }
 
     fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
-        let fields = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
-        fields
+        fields()
             .into_iter()
             .filter(|(own, _)| own == name)
             .map(|(_, value)| value)
             .collect()
     }
+}
+
+fn fields() -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
 //! Envoy's statistics.
 
 use crate::events::Events;
-use jwt_core::machine::KeyAnswer;
-use jwt_core::refusal::{KeyProblem, LABELS};
+use jwt_core::key::KeyName;
+use jwt_core::refusal::LABELS;
+use jwt_core::registry::Fetched;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 use std::time::Duration;
@@ -74,11 +75,15 @@ impl Metrics {
         increment(self.nonces, events.nonces.take());
     }
 
-    pub(super) fn count_fetched(&self, answer: &KeyAnswer) {
-        let outcome = match answer {
-            Ok(_) => "key",
-            Err(KeyProblem::Unavailable | KeyProblem::Unusable) => "failed",
-            Err(_) => "refused",
+    /// Counts one fetch, whatever number of keys its answer says something of.
+    pub(super) fn count_fetch(&self, answers: &[(KeyName, Fetched)]) {
+        // A failure is one even where a key that was there before goes on being used.
+        let outcome = if answers.iter().any(|(_, fetched)| fetched.detail.is_some()) {
+            "failed"
+        } else if answers.iter().any(|(_, fetched)| fetched.answer.is_ok()) {
+            "key"
+        } else {
+            "refused"
         };
         let index = OUTCOMES.iter().position(|own| *own == outcome);
         if let Some(id) = index.and_then(|index| self.fetches.get(index)) {

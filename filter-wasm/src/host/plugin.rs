@@ -16,6 +16,8 @@ use crate::shared_data::{SharedData as _, Version};
 use jwt_core::config::filter::{FilterConfig, KeyServer};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::nonce::{NonceStore, VoidNonceStore};
+use jwt_core::nonce_bucket;
+use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
 use jwt_core::verify::VerifiedToken;
 use log::warn;
@@ -44,11 +46,12 @@ impl Plugin {
     pub(super) fn new(mut config: FilterConfig) -> Self {
         let events = Rc::<Events>::default();
         if let NonceStorage::Local {
+            capacity,
             restart_guard: true,
-            ..
         } = config.rules.nonce_storage
         {
-            config.rules.policy.not_issued_before = Some(start_of_process());
+            let start = start_of_store(&scope(&config.rules.policy), capacity);
+            config.rules.policy.not_issued_before = Some(start);
         }
         let parts = Parts {
             signatures: signature::best_verifier(events.clone()),
@@ -127,8 +130,17 @@ impl Plugin {
     }
 
     fn remove_reserved_headers(&self) {
-        for name in self.gate.borrow().handover().reserved_headers() {
-            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, &name, None);
+        let gate = self.gate.borrow();
+        let handover = gate.handover();
+        if !handover.has_own_headers() {
+            return;
+        }
+        for name in HostHead
+            .names()
+            .iter()
+            .filter(|name| handover.reserves(name))
+        {
+            let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
         }
     }
 
@@ -179,25 +191,31 @@ fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore>
     };
     // Without a secret key an attacker could aim at a bucket, but no replay gets through.
     let hash_key = random("the nonce store's hash key");
-    // Verifiers of one audience in one process share their nonces.
-    let scope = config.rules.policy.audience.as_str().to_owned();
     Box::new(SharedNonces::new(
         Rc::new(HostSharedData),
-        scope,
+        scope(&config.rules.policy),
         capacity,
         hash_key,
         events,
     ))
 }
 
-/// When the first filter of this process was configured: the shared data, and with it every
-/// nonce, is as old.
-fn start_of_process() -> Timestamp {
-    const KEY: &str = "jwtproxy.start.v1";
+/// Verifiers of one audience, however it is written, share their nonces: a token is good for each.
+fn scope(policy: &Policy) -> String {
+    policy.audience.normalized().to_owned()
+}
+
+/// When the first filter with this store of nonces was configured in this process: every nonce in
+/// it is as old at most. Another scope or size is another store.
+fn start_of_store(scope: &str, capacity: u32) -> Timestamp {
+    let key = format!(
+        "jwtproxy.start.v2.{}.{scope}",
+        nonce_bucket::count_for(capacity)
+    );
     let now = super::now();
     // Whoever is too late finds a conflict here, and the first one's time below.
-    let _ = HostSharedData.set(KEY, &now.milliseconds().to_le_bytes(), Version::Absent);
-    let (bytes, _) = HostSharedData.get(KEY);
+    let _ = HostSharedData.set(&key, &now.milliseconds().to_le_bytes(), Version::Absent);
+    let (bytes, _) = HostSharedData.get(&key);
     let milliseconds = bytes.try_into().map(i64::from_le_bytes).ok();
     milliseconds
         .and_then(Timestamp::from_milliseconds)

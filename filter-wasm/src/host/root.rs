@@ -146,8 +146,8 @@ impl Root {
         let now = super::now();
         let concluded = plugin.gate.borrow_mut().on_response(id, response, now);
         let Answered { answers, decisions } = concluded;
+        plugin.metrics.count_fetch(&answers);
         for (name, fetched) in &answers {
-            plugin.metrics.count_fetched(&fetched.answer);
             log_fetched(name, fetched);
         }
         self.apply(plugin, &decisions, now);
@@ -181,7 +181,7 @@ fn log_fetched(name: &KeyName, fetched: &Fetched) {
         }
         Err(problem) => info!("jwtproxy: key {name}: {problem}"),
         Ok(_) if fetched.detail.is_some() => {
-            warn!("jwtproxy: key {name}: used past its time, since {detail}");
+            warn!("jwtproxy: key {name}: still used, although it could not be fetched: {detail}");
         }
         Ok(_) => info!("jwtproxy: key {name}: good for {:?}", fetched.lifetime),
     }

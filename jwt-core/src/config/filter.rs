@@ -405,6 +405,26 @@ mod tests {
     }
 
     #[test]
+    fn one_mistake_does_not_make_others() {
+        let mut tree = keyregistry();
+        tree["nonce_storage"] = json!({
+            "type": "local",
+            "options": {"purge_interval": "soon", "capacity": 5, "restart_guard": true},
+        });
+        tree["claims_verifiers"] = json!([{"type": "lua", "options": {"role": "admin"}}]);
+        let mistakes = read(&tree).unwrap_err();
+        let paths: Vec<_> = mistakes
+            .iter()
+            .map(|mistake| mistake.path.as_str())
+            .collect();
+        let expected = [
+            "claims_verifiers[0].type",
+            "nonce_storage.options.purge_interval",
+        ];
+        assert_eq!(paths, expected, "{mistakes}");
+    }
+
+    #[test]
     fn sets_of_several_issuers_are_read_and_written() {
         let mut tree = keyregistry();
         tree["key_server"] = json!({

@@ -88,12 +88,11 @@ fn policy(section: &mut Section<'_>) -> Option<Policy> {
 }
 
 fn claims_verifier(section: &mut Section<'_>) -> Option<ClaimsVerifier> {
-    section
-        .field("type")
-        .required(reader::one_of(&["static"]))?;
+    let kind = section.field("type").required(reader::one_of(&["static"]));
     let claims = section
         .field("options")
         .section(|options| Some(options.fields()))?;
+    kind?;
     if claims.is_empty() {
         section.mistake("expected \"options\" with at least one claim");
         return None;
@@ -105,19 +104,21 @@ fn nonce_storage(section: &mut Section<'_>) -> Option<NonceStorage> {
     section.field("nonce_storage").section(|storage| {
         let kind = storage
             .field("type")
-            .or("local", reader::one_of(&["local", "void"]))?;
+            .or("local", reader::one_of(&["local", "void"]));
         storage.field("options").section(|options| {
             // Nonces are purged whenever their bucket is written; the key of the original is
             // taken and needs nothing more.
-            options
+            let purge_interval = options
                 .field("purge_interval")
-                .or(Duration::ZERO, reader::duration)?;
-            if kind == "void" {
-                return Some(NonceStorage::Void);
+                .or(Duration::ZERO, reader::duration);
+            if kind == Some("void") {
+                return purge_interval.map(|_| NonceStorage::Void);
             }
             let range = reader::integer(1..=100_000_000);
             let capacity = options.field("capacity").or(DEFAULT_CAPACITY, range);
             let restart_guard = options.field("restart_guard").or(false, reader::boolean);
+            kind?;
+            purge_interval?;
             Some(NonceStorage::Local {
                 capacity: capacity?,
                 restart_guard: restart_guard?,
@@ -136,12 +137,9 @@ fn access(section: &mut Section<'_>) -> Option<Access> {
     let auth_cookies = section
         .field("auth_cookies_enabled")
         .or(false, reader::boolean);
-    let field = section.field("auth_redirect_url");
-    let redirect = if field.is_present() {
-        field.optional(absolute_url).map(Some)
-    } else {
-        Some(None)
-    };
+    let redirect = section
+        .field("auth_redirect_url")
+        .or(None, |value| absolute_url(value).map(Some));
     Some(Access {
         excludes: excludes?,
         allow_cors_preflight: preflight?,
@@ -166,12 +164,9 @@ fn absolute_url(value: &Value) -> Result<String, Expected> {
 
 fn handover(section: &mut Section<'_>) -> Option<Handover> {
     let forward = section.field("forward").or(true, reader::boolean);
-    let field = section.field("forward_payload_header");
-    let payload = if field.is_present() {
-        field.optional(header_name).map(Some)
-    } else {
-        Some(None)
-    };
+    let payload = section
+        .field("forward_payload_header")
+        .or(None, |value| header_name(value).map(Some));
     let claims = section.field("claim_to_headers").sections(claim_to_header);
     let filter_state = section
         .field("claims_in_filter_state")
