@@ -3,6 +3,7 @@
 
 use crate::load::Sample;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Somebody who is measured.
 pub struct Contender<'a> {
@@ -54,6 +55,8 @@ impl Contest {
     /// warms up and does not count.
     pub fn hold(title: &'static str, rounds: usize, mut contenders: Vec<Contender<'_>>) -> Self {
         eprintln!("{title}: {rounds} rounds");
+        let names: BTreeSet<_> = contenders.iter().map(|one| &one.name).collect();
+        assert_eq!(names.len(), contenders.len(), "two of one name: {names:?}");
         let mut entries: Vec<_> = contenders
             .iter()
             .map(|contender| Entry {
@@ -89,12 +92,17 @@ impl Contest {
 
     /// How many times as fast `name` is as `other`, by the CPU time that a request takes.
     pub fn ratio(&self, name: &str, other: &str) -> Ratio {
+        self.ratio_of(name, other, |sample| sample.per_cpu_second)
+    }
+
+    /// How many times as much `name` has of a figure as `other`.
+    pub fn ratio_of(&self, name: &str, other: &str, figure: impl Fn(&Sample) -> f64) -> Ratio {
         let pairs = self
             .entry(name)
             .samples
             .iter()
             .zip(&self.entry(other).samples);
-        Ratio::of(pairs.map(|(a, b)| a.per_cpu_second / b.per_cpu_second))
+        Ratio::of(pairs.map(|(a, b)| figure(a) / figure(b)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Load by wrk, which is nobody's of ours.
 
-use crate::process::{LOAD_CORE, Process, pinned};
+use crate::process::{Process, load_core, pinned};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub struct Load {
     /// Whether every request is to be refused, instead of answered.
     pub refused: bool,
     /// Where wrk runs.
-    pub cores: &'static str,
+    pub cores: String,
 }
 
 impl Load {
@@ -57,7 +57,7 @@ impl Load {
             duration: Duration::from_secs(1),
             pause: None,
             refused: false,
-            cores: LOAD_CORE,
+            cores: load_core().into(),
         }
     }
 
@@ -137,9 +137,9 @@ impl Load {
             wrk.env("TOKENS", file).env("SKIP", skip.to_string());
         }
         if let Some(pause) = self.pause {
-            wrk.env("PAUSE", pause.as_millis().to_string());
+            wrk.env("PAUSE", format!("{:.3}", 1e3 * pause.as_secs_f64()));
         }
-        pinned(self.cores, &wrk)
+        pinned(&self.cores, &wrk)
     }
 }
 
@@ -155,7 +155,7 @@ pub struct Sample {
     pub per_cpu_second: f64,
     /// The cores that the subject kept busy.
     pub utilization: f64,
-    /// Median latency, in microseconds.
+    /// Median latency, in microseconds; not a number where there is none.
     pub p50_us: f64,
     /// 99th percentile of latency, in microseconds.
     pub p99_us: f64,

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Measures jwtproxy beside what it could be replaced by.
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; all of it if nothing is named.
+    /// What to measure; all of it if nothing is parts.
     parts: Vec<Part>,
     /// Instead: measures these builds of the filter beside each other.
     #[arg(long, num_args = 1.., conflicts_with = "parts")]
@@ -51,7 +51,7 @@ fn main() {
         nonces,
         out,
     } = Arguments::parse();
-    let wanted = |part| parts.is_empty() || parts.contains(&part);
+    let wanted = |part: &Part| parts.is_empty() || parts.contains(part);
     let mut report = Report {
         machine: Machine::this(),
         goals: Vec::new(),
@@ -59,24 +59,29 @@ fn main() {
         figures: Vec::new(),
         fleet: None,
     };
+    // After each part: what fails later takes nothing with it.
+    let write = |report: &Report| {
+        let json = serde_json::to_string_pretty(report).expect("JSON");
+        fs::create_dir_all(&out).expect("a folder");
+        fs::write(out.join("report.json"), json).expect("a file");
+        fs::write(out.join("report.md"), report.to_string()).expect("a file");
+    };
     if !compare.is_empty() {
         verifier::compare(&compare, rounds, &mut report);
+        write(&report);
     } else {
-        if wanted(Part::Verifier) {
-            verifier::measure(rounds, nonces, &mut report);
-        }
-        if wanted(Part::Signer) {
-            signer::measure(rounds, &mut report);
-        }
-        if wanted(Part::Fleet) {
-            eprintln!("simulating a fleet (two to three minutes)");
-            report.fleet = Some(fleet::report().to_string());
+        for part in Part::value_variants().iter().filter(|part| wanted(part)) {
+            match part {
+                Part::Verifier => verifier::measure(rounds, nonces, &mut report),
+                Part::Signer => signer::measure(rounds, &mut report),
+                Part::Fleet => {
+                    eprintln!("simulating a fleet (two to three minutes)");
+                    report.fleet = Some(fleet::report().to_string());
+                }
+            }
+            write(&report);
         }
     }
     println!("{report}");
-    let json = serde_json::to_string_pretty(&report).expect("JSON");
-    fs::create_dir_all(&out).expect("a folder");
-    fs::write(out.join("report.json"), json).expect("a file");
-    fs::write(out.join("report.md"), report.to_string()).expect("a file");
     eprintln!("written to {}", out.display());
 }

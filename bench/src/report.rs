@@ -58,15 +58,23 @@ impl Display for Contest {
             let cost = self.ratio(first, &entry.name).median;
             writeln!(
                 f,
-                "| {} | {:.0} | {:.0} | {:.2} | {:.2} ms | {:.2} ms | × {cost:.2} |",
+                "| {} | {:.0} | {:.0} | {:.2} | {} | {} | × {cost:.2} |",
                 entry.name,
                 entry.median(|sample| sample.per_cpu_second),
                 entry.median(|sample| sample.per_second),
                 entry.median(|sample| sample.utilization),
-                entry.median(|sample| sample.p50_us) / 1e3,
-                entry.median(|sample| sample.p99_us) / 1e3,
+                milliseconds(entry.median(|sample| sample.p50_us)),
+                milliseconds(entry.median(|sample| sample.p99_us)),
             )?;
         }
         Ok(())
+    }
+}
+
+fn milliseconds(microseconds: f64) -> String {
+    if microseconds.is_nan() {
+        "–".into()
+    } else {
+        format!("{:.2} ms", microseconds / 1e3)
     }
 }

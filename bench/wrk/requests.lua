@@ -30,8 +30,8 @@ function request()
    end
    left = left - 1
    if left < 0 then
-      -- It is refused, and that is noticed: there were too few tokens.
-      return fixed
+      io.stderr:write("there were too few tokens\n")
+      os.exit(1)
    end
    return head .. file:read("*l") .. "\r\n\r\n"
 end
@@ -39,7 +39,8 @@ end
 -- wrk asks before every request, if there is such a function.
 if pause then
    function delay()
-      return math.random(0, 2 * pause)
+      -- Whole milliseconds are all that wrk takes; so they are right on average.
+      return math.floor(math.random() * 2 * pause + math.random())
    end
 end
 

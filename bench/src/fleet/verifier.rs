@@ -103,7 +103,7 @@ enum What {
     Request(usize),
     /// A request of the stranger comes.
     Stranger,
-    /// The registry has answered a worker; `None` is not at all.
+    /// The registry has answered a worker, or has not in time.
     Answer(usize, FetchId),
     /// A worker looks for what others have fetched.
     Look(usize),

@@ -7,7 +7,7 @@
 use super::client::{Client, tcp};
 use super::peer::Signer;
 use crate::load::Sample;
-use crate::process::{LOAD_CORE, pin_this_thread};
+use crate::process::{load_core, pin_this_thread};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
@@ -60,7 +60,7 @@ impl<'a> Lockstep<'a> {
     pub(super) fn run(&mut self) -> Sample {
         thread::scope(|scope| {
             let load = scope.spawn(|| {
-                pin_this_thread(LOAD_CORE);
+                pin_this_thread(load_core());
                 self.run_here()
             });
             load.join().expect("a thread")

@@ -4,6 +4,7 @@ use super::client::{Client, first_byte, head, tcp};
 use super::stage::Stage;
 use crate::goal::Demand::AtMost;
 use crate::goal::Goal;
+use crate::process::all_cores;
 use crate::report::Report;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read as _, Write as _};
@@ -21,7 +22,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) fn resident(stage: &Stage, report: &mut Report) {
     allow_many_files();
     eprintln!("Signer, memory");
-    let signer = stage.signer("0,1", Some(&stage.p256));
+    let signer = stage.signer(&all_cores(), Some(&stage.p256));
     sleep(REST);
     let idle = mebibytes(signer.process().resident_memory());
     report.goals.push(Goal::figure(
@@ -51,7 +52,7 @@ pub(super) fn resident(stage: &Stage, report: &mut Report) {
 }
 
 fn tunnels(stage: &Stage, report: &mut Report) {
-    let signer = stage.signer("0,1", Some(&stage.p256));
+    let signer = stage.signer(&all_cores(), Some(&stage.p256));
     let client = Client::trusting(signer.authority());
     let server = stage.tls_server();
     let connections: Vec<_> = (0..CONNECTIONS)

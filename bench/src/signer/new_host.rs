@@ -6,7 +6,7 @@ use super::stage::{HOSTS, Stage, host};
 use crate::contest::Ratio;
 use crate::goal::Demand::AtMost;
 use crate::goal::Goal;
-use crate::process::{LOAD_CORE, pin_this_thread};
+use crate::process::{load_core, pin_this_thread};
 use crate::report::Report;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -31,7 +31,7 @@ pub(super) fn time(stage: &Stage, report: &mut Report) {
     };
     let times: Vec<_> = thread::scope(|scope| {
         let client = scope.spawn(|| {
-            pin_this_thread(LOAD_CORE);
+            pin_this_thread(load_core());
             (1..=HOSTS).map(measure).collect()
         });
         client.join().expect("a thread")

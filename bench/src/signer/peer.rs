@@ -142,7 +142,7 @@ fn address(log: &str) -> Option<SocketAddr> {
 fn binary() -> PathBuf {
     let this = std::env::current_exe().expect("a path");
     let binary = this.with_file_name("jwtproxy");
-    let profile = "cargo build --release -p signer-native";
-    assert!(binary.is_file(), "jwtproxy is not there: run `{profile}`");
+    let build = "cargo build --release -p signer-native";
+    assert!(binary.is_file(), "jwtproxy is not there: run `{build}`");
     binary
 }

@@ -5,7 +5,7 @@ use super::peer::{Settings, Signer};
 use super::witness;
 use crate::envoy_peer::EnvoyPeer;
 use crate::load::{Load, Sample};
-use crate::process::{LOAD_CORE, Process, SUBJECT_CORE};
+use crate::process::{Process, load_core, subject_core};
 use crate::tokens::Key;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ impl Stage {
         let identity = servers.issue(&addresses);
         let server = EnvoyPeer::start_server(
             folder.path(),
-            LOAD_CORE,
+            load_core(),
             &identity.certificate,
             &identity.key,
         );
@@ -64,7 +64,7 @@ impl Stage {
 
     /// The same on the subject's core.
     pub(super) fn subject(&self, key: Option<&Key>) -> Signer {
-        self.signer(SUBJECT_CORE, key)
+        self.signer(subject_core(), key)
     }
 
     pub(super) fn servers(&self) -> &Authority {

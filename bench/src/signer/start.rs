@@ -3,6 +3,7 @@
 use super::peer::{Settings, Signer};
 use super::stage::Stage;
 use crate::envoy_peer::free_address;
+use crate::process::all_cores;
 use crate::report::Report;
 
 const STARTS: usize = 5;
@@ -37,7 +38,7 @@ pub(super) fn time(stage: &Stage, report: &mut Report) {
         let mut times: Vec<_> = (0..STARTS)
             .map(|_| {
                 let settings = Settings {
-                    cores: "0,1",
+                    cores: &all_cores(),
                     key: &stage.p256,
                     signs: true,
                     trusted: stage.servers(),

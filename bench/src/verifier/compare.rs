@@ -6,22 +6,21 @@ use crate::contest::{Contender, Contest};
 use crate::envoy_peer::EnvoyPeer;
 use crate::http;
 use crate::load::Load;
-use crate::process::SUBJECT_CORE;
+use crate::process::subject_core;
 use crate::report::Report;
 use crate::tokens::Key;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Room for more nonces than a turn brings, and tokens for one turn.
-const TOKENS: usize = 40_000;
+/// How many times as fast as an Envoy without a filter nobody is.
+const MARGIN: f64 = 1.5;
 
 /// Measures these modules, and jwt_authn and an Envoy without a filter beside them.
 pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let key = Key::rsa();
-    let tokens = Supply::sign(&key, TOKENS, folder.path());
     let again = key.token("the same token again and again");
-    let start = |chains: &[_]| EnvoyPeer::start(folder.path(), SUBJECT_CORE, 1, chains);
-    let names = modules.iter().map(|module| name(module));
+    let start = |chains: &[_]| EnvoyPeer::start(folder.path(), subject_core(), 1, chains);
+    let names = modules.iter().map(|module| module.display().to_string());
     let with = |nonces| {
         let filters = modules
             .iter()
@@ -29,6 +28,10 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
         filters.collect::<Vec<_>>()
     };
     let plain = start(&[vec![]]);
+    let load = Load::on(plain.listener(0));
+    let speed = load.run(plain.process()).per_cpu_second;
+    let turn = (speed * load.duration.as_secs_f64() * MARGIN) as usize;
+    let tokens = Supply::sign(&key, 2 * turn, folder.path());
     let native = start(&[jwt_authn(&[&key], false), jwt_authn(&[&key], true)]);
     let void = with(Nonces::Void);
     let send = |envoy: &EnvoyPeer| tokens.again(Load::on(envoy.listener(0)), 0, envoy);
@@ -46,7 +49,8 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
         let local = || {
             // Each turn with a store that knows none of the tokens.
             let envoy = start(&[filter(module, &key, Nonces::Local(1_000_000))]);
-            send(&envoy)
+            send(&envoy);
+            tokens.again(Load::on(envoy.listener(0)), turn, &envoy)
         };
         contenders.push(Contender::new(format!("{name}, local nonces"), local));
     }
@@ -90,12 +94,4 @@ pub fn compare(modules: &[PathBuf], rounds: usize, report: &mut Report) {
     report
         .contests
         .push(Contest::hold("The same token again", rounds, second));
-}
-
-fn name(module: &Path) -> String {
-    module
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -26,7 +26,7 @@ pub fn measure(rounds: usize, live_nonces: usize, report: &mut Report) {
     ));
     limits::of_signatures(report);
     let stage = Stage::set(rounds, live_nonces);
-    memory::of_nonces(&stage, report);
+    memory::of_nonces(&stage, live_nonces, report);
     let capacity = unique_tokens(&stage, live_nonces, rounds, report);
     same_token(&stage, rounds, report);
     refusals(&stage, rounds, report);
@@ -81,9 +81,11 @@ fn same_token(stage: &Stage, rounds: usize, report: &mut Report) {
         "The same token again, RS256",
         rounds,
         vec![
-            Contender::new("no filter", || stage.without_filter()),
-            Contender::new("a wasm filter that does nothing", || stage.idle_wasm()),
-            Contender::new("jwt_authn with its cache", || stage.jwt_authn_cached()),
+            Contender::new("no filter", || stage.without_filter_again()),
+            Contender::new("a wasm filter that does nothing", || {
+                stage.idle_wasm_again()
+            }),
+            Contender::new("jwt_authn with its cache", || stage.jwt_authn_again()),
             Contender::new("jwtproxy, void nonces", || stage.void_again()),
         ],
     );
@@ -97,15 +99,15 @@ fn same_token(stage: &Stage, rounds: usize, report: &mut Report) {
 
 fn refusals(stage: &Stage, rounds: usize, report: &mut Report) {
     const REFUSED: [&str; 3] = ["no token", "bad signature", "replay"];
-    let [none, forged, used] = stage.refused_loads();
+    let used = stage.use_for_replays();
     let contest = Contest::hold(
         "Refusals, RS256, many nonces",
         rounds,
         vec![
             Contender::new("accepted", || stage.loaded_rsa()),
-            Contender::new(REFUSED[0], || stage.loaded(&none)),
-            Contender::new(REFUSED[1], || stage.loaded(&forged)),
-            Contender::new(REFUSED[2], || stage.loaded(&used)),
+            Contender::new(REFUSED[0], || stage.no_token()),
+            Contender::new(REFUSED[1], || stage.bad_signature()),
+            Contender::new(REFUSED[2], || stage.replay(used)),
         ],
     );
     for refused in REFUSED {
