@@ -56,7 +56,7 @@ bench: setup-run filter ## measure it beside Envoy's jwt_authn and bare signatur
 	"$${CARGO_TARGET_DIR:-target}/release/bench" $(BENCH)
 
 bench-core: ## measure the token rules alone: time, allocations, instructions
-	@scripts/check-prerequisites bench
+	@scripts/check-prerequisites bench-core
 	@scripts/setup-cargo-tool gungraun-runner
 	PATH="$$PWD/.tools/gungraun-runner/bin:$$PATH" cargo bench $(LOCKED) -p jwt-core --features testing
 
