@@ -4,8 +4,14 @@ use signer_native::command_line::{Arguments, LogFormat};
 use signer_native::config::Config;
 use signer_native::run::run;
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
 use tracing::error;
 use tracing::level_filters::LevelFilter;
+
+/// An open connection has two buffers of 8 KiB, of which it uses the beginnings. This allocator lets
+/// each begin with a page, so that the rest of it is never touched: that is a third of the memory.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
