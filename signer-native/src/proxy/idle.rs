@@ -12,11 +12,12 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 /// A stream that fails once no byte has passed in either direction for some time, whatever is
 /// spoken on it.
 #[derive(Debug)]
-pub(super) struct IdleTimeout<S> {
+pub(super) struct IdleTimeout<S, H = ()> {
     stream: S,
     patience: Duration,
     last: Instant,
     alarm: Pin<Box<Sleep>>,
+    _held: H,
 }
 
 impl<S> IdleTimeout<S> {
@@ -26,9 +27,23 @@ impl<S> IdleTimeout<S> {
             patience,
             last: Instant::now(),
             alarm: Box::pin(sleep(patience)),
+            _held: (),
         }
     }
 
+    /// Keeps that as long as the stream, which outlives whoever serves it once it is upgraded.
+    pub(super) fn holding<H>(self, held: H) -> IdleTimeout<S, H> {
+        IdleTimeout {
+            stream: self.stream,
+            patience: self.patience,
+            last: self.last,
+            alarm: self.alarm,
+            _held: held,
+        }
+    }
+}
+
+impl<S, H> IdleTimeout<S, H> {
     /// Notes progress, and where there is none, how long there was none.
     fn watched<T>(
         &mut self,
@@ -51,7 +66,7 @@ impl<S> IdleTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
+impl<S: AsyncRead + Unpin, H: Unpin> AsyncRead for IdleTimeout<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -62,7 +77,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
+impl<S: AsyncWrite + Unpin, H: Unpin> AsyncWrite for IdleTimeout<S, H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

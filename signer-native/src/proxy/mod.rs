@@ -188,12 +188,9 @@ async fn accept_until(
             () = &mut shutdown => return,
             next = next => next,
         };
-        let stream = IdleTimeout::new(stream, server.settings.idle_timeout);
+        let stream = IdleTimeout::new(stream, server.settings.idle_timeout)
+            .holding((place, server.metrics.client_connection()));
         let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
-        let open = server.metrics.client_connection();
-        server.lifetime.spawn(async move {
-            serving.await;
-            drop((place, open));
-        });
+        server.lifetime.spawn(serving);
     }
 }
