@@ -17,6 +17,7 @@ mod lifetime;
 mod listener;
 mod log;
 mod prefixed;
+mod relay;
 mod request_body;
 mod server;
 mod target;
@@ -159,7 +160,13 @@ impl Proxy {
         }
         let upstreams = Upstreams::new(&parts.egress, &settings, own, &parts.metrics);
         Server {
-            forwarder: Forwarder::new(signer, upstreams, &parts.egress, Arc::clone(&parts.metrics)),
+            forwarder: Forwarder::new(
+                signer,
+                upstreams,
+                &parts.egress,
+                settings.idle_timeout,
+                Arc::clone(&parts.metrics),
+            ),
             metrics: parts.metrics,
             interceptor: parts.interceptor,
             policy: parts.policy,
