@@ -1,5 +1,6 @@
 //! Connections on which nothing happens.
 
+use hyper::body::{Body, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +118,15 @@ pub(super) struct Usage {
 }
 
 /// A request in flight.
+#[derive(Debug)]
 pub(super) struct InFlight(Arc<Usage>);
+
+/// The body of a response: while it is sent its request is in flight.
+#[derive(Debug)]
+pub(super) struct InFlightBody<B> {
+    body: B,
+    _in_flight: InFlight,
+}
 
 impl Usage {
     pub(super) fn new() -> Self {
@@ -145,6 +154,36 @@ impl Usage {
                 sleep_until(end).await;
             }
         }
+    }
+}
+
+impl InFlight {
+    /// Until that body has been sent.
+    pub(super) fn with<B>(self, body: B) -> InFlightBody<B> {
+        InFlightBody {
+            body,
+            _in_flight: self,
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for InFlightBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
