@@ -130,11 +130,11 @@ impl<S> StrictFraming<S> {
 
     fn advance_head(&mut self) {
         let Some(length) = head::length(&self.input) else {
-            if self.input.len() > self.max_head {
+            if let Some(problem) = head::begins_wrong(&self.input) {
+                self.refuse(problem);
+            } else if self.input.len() > self.max_head {
                 // hyper answers 431 to what does not end.
                 self.state = State::Open;
-            } else if let Some(problem) = head::begins_wrong(&self.input) {
-                self.refuse(problem);
             }
             return;
         };
@@ -325,6 +325,20 @@ mod tests {
             }
             assert_eq!(read, head);
         }
+    }
+
+    /// hyper would find the end of the first request before its limit.
+    #[tokio::test]
+    async fn what_is_wrong_before_the_limit_is_found_in_what_goes_beyond_it() {
+        let begun = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(900));
+        let ended = format!("\n\nGET / HTTP/1.1\r\nX: {}", "a".repeat(900));
+        let chunks = [begun, ended].map(String::into_bytes);
+        let mut strict = StrictFraming::new(in_pieces(chunks.into_iter()), 1000);
+        let refusal = strict.refusal();
+        let mut read = Vec::new();
+        strict.read_to_end(&mut read).await.unwrap();
+        assert_eq!(refusal.get(), Some(&Malformed::LineEnd));
+        assert_eq!(read, PLACEHOLDER);
     }
 
     #[tokio::test]
