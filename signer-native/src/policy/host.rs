@@ -18,15 +18,18 @@ enum Kind {
 impl Host {
     /// Reads a host as URLs write it, an IPv6 address in brackets; without them will do as well.
     /// `None` when it is neither a name (RFC 1123 §2.1, and with underscores) nor an address.
+    ///
+    /// An IPv4 address within IPv6 is that IPv4 address: connections to either end at one server.
+    /// Its other spellings are refused.
     pub fn parse(text: &str) -> Option<Self> {
         let inside = text
             .strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'));
-        if let Ok(address) = inside.unwrap_or(text).parse() {
-            return Some(Self(Kind::Address(address)));
+        if let Ok(address) = inside.unwrap_or(text).parse::<IpAddr>() {
+            return Some(Self(Kind::Address(address.to_canonical())));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        is_name(&name).then_some(Self(Kind::Name(name)))
+        (is_name(&name) && !ends_in_number(&name)).then_some(Self(Kind::Name(name)))
     }
 
     /// As the certificate of the server names it.
@@ -103,6 +106,15 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
+/// What the system's resolver may take for an IPv4 address, such as `127.1`, `2130706433` or
+/// `0x7f.1` (WHATWG URL, "ends in a number checker"). In lower case.
+fn ends_in_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x");
+    last.bytes().all(|byte| byte.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,14 +138,35 @@ mod tests {
         assert!(!matches("*.example.com", "badexample.com"));
         assert!(matches("*", "example.com"));
         assert!(matches("*", "192.0.2.1"));
-        assert!(!matches("*.2.1", "192.0.2.1"));
     }
 
     #[test]
     fn an_address_matches_in_all_its_spellings() {
         assert!(matches("::1", "[0:0:0:0:0:0:0:1]"));
         assert!(matches("[2001:DB8::1]", "2001:db8::1"));
+        assert!(matches("169.254.169.254", "[::ffff:169.254.169.254]"));
+        assert!(matches("::ffff:a9fe:a9fe", "169.254.169.254"));
         assert!(!matches("127.0.0.1", "127.0.0.2"));
+    }
+
+    #[test]
+    fn what_a_resolver_takes_for_an_address_is_no_name() {
+        for text in [
+            "2852039166",
+            "127.1",
+            "0x7f000001",
+            "0X7F.1",
+            "127.0.0.0x1",
+            "0x",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "a.1",
+        ] {
+            assert!(Host::parse(text).is_none(), "{text}");
+        }
+        for name in ["1.a", "0xyz", "1password.test", "a.0b"] {
+            assert!(Host::parse(name).is_some(), "{name}");
+        }
     }
 
     #[test]
@@ -149,6 +182,7 @@ mod tests {
             "a/b",
             "a:80",
             "*.192.0.2.1",
+            "*.2.1",
             "bücher.test",
         ] {
             assert!(HostPattern::parse(text).is_none(), "{text}");

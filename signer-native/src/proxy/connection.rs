@@ -3,7 +3,7 @@
 use super::error::Malformed;
 use super::forward::ResponseBody;
 use super::framing::{Refusal, StrictFraming};
-use super::idle::Usage;
+use super::idle::{InFlightBody, Usage};
 use super::server::Server;
 use super::target::Scope;
 use http::{Request, Response};
@@ -94,7 +94,8 @@ where
     run(Box::pin(connection), end).await;
 }
 
-type Answer = Result<Response<ResponseBody>, Infallible>;
+type AnswerBody = InFlightBody<ResponseBody>;
+type Answer = Result<Response<AnswerBody>, Infallible>;
 
 /// What answers the requests of a connection.
 fn service(
@@ -104,7 +105,7 @@ fn service(
     usage: Arc<Usage>,
 ) -> impl Service<
     Request<Incoming>,
-    Response = Response<ResponseBody>,
+    Response = Response<AnswerBody>,
     Error = Infallible,
     Future = Pin<Box<dyn Future<Output = Answer> + Send>>,
 > + Send {
@@ -115,8 +116,8 @@ fn service(
         // Now: a refusal that comes later is of a later request.
         let refused: Option<Malformed> = refusal.get().copied();
         let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
-            let _in_flight = in_flight;
-            Ok(server.answer(request, &scope, refused).await)
+            let response = server.answer(request, &scope, refused).await;
+            Ok(response.map(|body| in_flight.with(body)))
         });
         // hyper keeps room for it as long as the connection: only while there is one.
         answer
@@ -131,7 +132,7 @@ trait Graceful: Future<Output = hyper::Result<()>> {
 impl<S, C> Graceful for http1::UpgradeableConnection<TokioIo<S>, C>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    C: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    C: Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible>,
 {
     fn shut_down(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -141,7 +142,7 @@ where
 impl<S, C> Graceful for http2::Connection<TokioIo<S>, C, TokioExecutor>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    C: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    C: Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible>,
     C::Future: Send + 'static,
 {
     fn shut_down(self: Pin<&mut Self>) {

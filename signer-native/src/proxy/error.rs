@@ -17,8 +17,8 @@ use std::error::Error as _;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(
-        "this is a forward proxy: the request target must be an absolute http:// URL, as \
-         clients send it that are told to use a proxy"
+        "this is a forward proxy: the request target must be an absolute http:// or https:// URL, \
+         as clients send it that are told to use a proxy"
     )]
     NotProxyRequest,
     #[error(
@@ -82,29 +82,24 @@ pub(super) enum Malformed {
 impl Error {
     /// What the HTTP client says when `authority` did not answer.
     pub(super) fn from_client(authority: Authority, error: &legacy::Error) -> Self {
-        let reason = causes(error);
-        if chain(error).any(is_loop) {
-            Self::Loop(authority)
-        } else if error.is_connect() {
-            Self::Unreachable(authority, reason)
-        } else if is_of_request_body(error) {
-            Self::RequestBody(reason)
+        // The error itself only says "client error".
+        let cause = error.source().unwrap_or(error);
+        if error.is_connect() {
+            Self::from_dialing(authority, cause)
+        } else if is_of_request_body(cause) {
+            Self::RequestBody(reasons(cause))
         } else {
-            Self::NoAnswer(authority, reason)
+            Self::NoAnswer(authority, reasons(cause))
         }
     }
 
     /// What goes wrong while a connection to `authority` is opened.
-    pub(super) fn from_dialing(
-        authority: Authority,
-        error: &(dyn std::error::Error + 'static),
-    ) -> Self {
-        let causes = std::iter::successors(Some(error), |&cause| cause.source());
-        if causes.clone().any(is_loop) {
-            return Self::Loop(authority);
+    pub(super) fn from_dialing(authority: Authority, error: &Cause) -> Self {
+        if chain(error).any(is_loop) {
+            Self::Loop(authority)
+        } else {
+            Self::Unreachable(authority, reasons(error))
         }
-        let reasons: Vec<_> = causes.map(ToString::to_string).collect();
-        Self::Unreachable(authority, reasons.join(": "))
     }
 
     /// The one place that says which failure is whose: 4xx the client's, 502 ours.
@@ -148,28 +143,27 @@ impl Error {
     }
 }
 
-/// The causes of an error without the error itself, which only says "client error".
-fn causes(error: &legacy::Error) -> String {
-    let causes: Vec<_> = chain(error).map(ToString::to_string).collect();
-    if causes.is_empty() {
-        return error.to_string();
-    }
-    causes.join(": ")
+type Cause = dyn std::error::Error + 'static;
+
+/// An error and all that led to it.
+fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
+    std::iter::successors(Some(error), |&cause| cause.source())
 }
 
-fn is_loop(cause: &(dyn std::error::Error + 'static)) -> bool {
+fn reasons(error: &Cause) -> String {
+    let reasons: Vec<_> = chain(error).map(ToString::to_string).collect();
+    reasons.join(": ")
+}
+
+fn is_loop(cause: &Cause) -> bool {
     matches!(cause.downcast_ref(), Some(DialError::Loop))
 }
 
 /// Whether the body that the client was sending failed, rather than the server.
-fn is_of_request_body(error: &legacy::Error) -> bool {
+fn is_of_request_body(error: &Cause) -> bool {
     chain(error)
         .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_user)
-}
-
-fn chain(error: &legacy::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use jwt_core::time::Timestamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What goes back to the client: the upstream's body as it comes, or a text of ours.
 pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
@@ -33,6 +33,8 @@ pub(super) struct Forwarder {
     signer: Arc<RequestSigner>,
     /// What the parent proxy wants to see on requests that it forwards itself.
     parent_credentials: Option<HeaderValue>,
+    /// Of a connection that has switched to another protocol.
+    idle_timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -41,6 +43,7 @@ impl Forwarder {
         signer: Arc<RequestSigner>,
         upstreams: Upstreams,
         egress: &Egress,
+        idle_timeout: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         let parent = egress.parent.as_ref();
@@ -48,6 +51,7 @@ impl Forwarder {
             upstreams,
             signer,
             parent_credentials: parent.and_then(|parent| parent.credentials().cloned()),
+            idle_timeout,
             metrics,
         }
     }
@@ -66,7 +70,7 @@ impl Forwarder {
     ) -> Result<(Response<Incoming>, Outcome), Error> {
         let target = Target::of(&request, scope)?;
         let action = policy.action(&target.host, target.port);
-        let upgrade = Upgrade::wanted(&mut request);
+        let upgrade = Upgrade::wanted(&mut request, self.idle_timeout);
         let protocol = protocol(&request, &target, upgrade.is_some());
         let mut request = self.prepare(request, &target, action)?;
         if upgrade.is_some() {

@@ -15,6 +15,9 @@
 //! | whitespace before the colon | §5.1: "MUST reject" |
 //! | a bare CR, a NUL | §2.2: invalid |
 //! | a bare LF as a line's end | §2.2: "MAY recognize" |
+//!
+//! A chunked body is read as strictly. It has been forwarded in part when something is wrong with
+//! it, so the connection ends there.
 
 mod chunked;
 mod head;
@@ -61,6 +64,8 @@ enum State {
     Open,
     /// What comes is thrown away.
     Refused,
+    /// The end of a body cannot be found, so nothing behind it is a request.
+    Lost,
 }
 
 impl<S> StrictFraming<S> {
@@ -84,7 +89,7 @@ impl<S> StrictFraming<S> {
     fn advance(&mut self) {
         let passed = match &mut self.state {
             State::Head => return self.advance_head(),
-            State::Refused => {
+            State::Refused | State::Lost => {
                 self.input.clear();
                 return;
             }
@@ -103,8 +108,11 @@ impl<S> StrictFraming<S> {
                 match end {
                     chunked::End::NotYet => {}
                     chunked::End::Complete => self.state = State::Head,
-                    // hyper says what is wrong with it.
-                    chunked::End::Malformed => self.state = State::Open,
+                    chunked::End::Malformed => {
+                        // hyper takes some of these, and would find an end.
+                        self.state = State::Lost;
+                        return;
+                    }
                 }
                 passed
             }
@@ -122,11 +130,11 @@ impl<S> StrictFraming<S> {
 
     fn advance_head(&mut self) {
         let Some(length) = head::length(&self.input) else {
-            if self.input.len() > self.max_head {
+            if let Some(problem) = head::begins_wrong(&self.input) {
+                self.refuse(problem);
+            } else if self.input.len() > self.max_head {
                 // hyper answers 431 to what does not end.
                 self.state = State::Open;
-            } else if let Some(problem) = head::begins_wrong(&self.input) {
-                self.refuse(problem);
             }
             return;
         };
@@ -186,6 +194,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
                 return Pin::new(&mut this.stream).poll_read(context, buffer);
             }
             this.advance();
+            if matches!(this.state, State::Lost) {
+                let problem = "its chunks are malformed";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
+            }
             if this.output.is_empty() && !ready!(this.poll_input(context))? {
                 // The client has ended, perhaps in the middle: hyper knows what that means.
                 this.state = State::Open;
@@ -297,6 +309,36 @@ mod tests {
         let (read, refusal) = through(&[&good[..], bad].concat()).await;
         assert_eq!(read, [&good[..], PLACEHOLDER].concat());
         assert_eq!(refusal, Some(Malformed::Lengths));
+    }
+
+    #[tokio::test]
+    async fn behind_a_malformed_chunk_nothing_passes() {
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let bodies = [&b"0000000000000000\r\n\r\n"[..], b"0\r\nX: 1\n\r\n\r\n"];
+        for body in bodies {
+            let sent = [head, body, b"GET / HTTP/1.1\r\n\r\n"].concat();
+            let mut strict = StrictFraming::new(&sent[..], 1000);
+            let mut read = Vec::new();
+            for _ in 0..2 {
+                let error = strict.read_to_end(&mut read).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            }
+            assert_eq!(read, head);
+        }
+    }
+
+    /// hyper would find the end of the first request before its limit.
+    #[tokio::test]
+    async fn what_is_wrong_before_the_limit_is_found_in_what_goes_beyond_it() {
+        let begun = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(900));
+        let ended = format!("\n\nGET / HTTP/1.1\r\nX: {}", "a".repeat(900));
+        let chunks = [begun, ended].map(String::into_bytes);
+        let mut strict = StrictFraming::new(in_pieces(chunks.into_iter()), 1000);
+        let refusal = strict.refusal();
+        let mut read = Vec::new();
+        strict.read_to_end(&mut read).await.unwrap();
+        assert_eq!(refusal.get(), Some(&Malformed::LineEnd));
+        assert_eq!(read, PLACEHOLDER);
     }
 
     #[tokio::test]

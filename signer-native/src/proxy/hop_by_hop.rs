@@ -9,10 +9,9 @@
 //! | `Proxy-Authorization` | §11.7.2: "consumed by the first inbound proxy that was expecting to receive credentials"; an origin server never is one |
 //! | `Proxy-Authenticate`, `Proxy-Authentication-Info` | §11.7.1, §11.7.3: "applies only to the next outbound client", which we are |
 //!
-//! `Trailer` (§6.6.2) is not among them: it announces the trailer section, which passes too. hyper
-//! sends the trailer fields that are announced, less those that §6.5.1 keeps out of trailers, so
-//! no second `Authorization` hides there. `Expect` (§10.1.1) passes as well: hyper answers 100
-//! to the client as soon as the upstream connection takes the body.
+//! `Trailer` (§6.6.2) is not among them: it announces the trailer section, which passes too, less
+//! what [`super::request_body`] keeps out of a request's. `Expect` (§10.1.1) passes as well: hyper
+//! answers 100 to the client as soon as the upstream connection takes the body.
 
 use http::Version;
 use http::header::{

@@ -1,5 +1,6 @@
 //! Connections on which nothing happens.
 
+use hyper::body::{Body, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,12 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 /// A stream that fails once no byte has passed in either direction for some time, whatever is
 /// spoken on it.
 #[derive(Debug)]
-pub(super) struct IdleTimeout<S> {
+pub(super) struct IdleTimeout<S, H = ()> {
     stream: S,
     patience: Duration,
     last: Instant,
     alarm: Pin<Box<Sleep>>,
+    _held: H,
 }
 
 impl<S> IdleTimeout<S> {
@@ -26,9 +28,23 @@ impl<S> IdleTimeout<S> {
             patience,
             last: Instant::now(),
             alarm: Box::pin(sleep(patience)),
+            _held: (),
         }
     }
 
+    /// Keeps that as long as the stream, which outlives whoever serves it once it is upgraded.
+    pub(super) fn holding<H>(self, held: H) -> IdleTimeout<S, H> {
+        IdleTimeout {
+            stream: self.stream,
+            patience: self.patience,
+            last: self.last,
+            alarm: self.alarm,
+            _held: held,
+        }
+    }
+}
+
+impl<S, H> IdleTimeout<S, H> {
     /// Notes progress, and where there is none, how long there was none.
     fn watched<T>(
         &mut self,
@@ -51,7 +67,7 @@ impl<S> IdleTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
+impl<S: AsyncRead + Unpin, H: Unpin> AsyncRead for IdleTimeout<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -62,7 +78,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
+impl<S: AsyncWrite + Unpin, H: Unpin> AsyncWrite for IdleTimeout<S, H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -102,7 +118,15 @@ pub(super) struct Usage {
 }
 
 /// A request in flight.
+#[derive(Debug)]
 pub(super) struct InFlight(Arc<Usage>);
+
+/// The body of a response: while it is sent its request is in flight.
+#[derive(Debug)]
+pub(super) struct InFlightBody<B> {
+    body: B,
+    _in_flight: InFlight,
+}
 
 impl Usage {
     pub(super) fn new() -> Self {
@@ -130,6 +154,36 @@ impl Usage {
                 sleep_until(end).await;
             }
         }
+    }
+}
+
+impl InFlight {
+    /// Until that body has been sent.
+    pub(super) fn with<B>(self, body: B) -> InFlightBody<B> {
+        InFlightBody {
+            body,
+            _in_flight: self,
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for InFlightBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -17,6 +17,7 @@ mod lifetime;
 mod listener;
 mod log;
 mod prefixed;
+mod relay;
 mod request_body;
 mod server;
 mod target;
@@ -159,7 +160,13 @@ impl Proxy {
         }
         let upstreams = Upstreams::new(&parts.egress, &settings, own, &parts.metrics);
         Server {
-            forwarder: Forwarder::new(signer, upstreams, &parts.egress, Arc::clone(&parts.metrics)),
+            forwarder: Forwarder::new(
+                signer,
+                upstreams,
+                &parts.egress,
+                settings.idle_timeout,
+                Arc::clone(&parts.metrics),
+            ),
             metrics: parts.metrics,
             interceptor: parts.interceptor,
             policy: parts.policy,
@@ -188,12 +195,9 @@ async fn accept_until(
             () = &mut shutdown => return,
             next = next => next,
         };
-        let stream = IdleTimeout::new(stream, server.settings.idle_timeout);
+        let stream = IdleTimeout::new(stream, server.settings.idle_timeout)
+            .holding((place, server.metrics.client_connection()));
         let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
-        let open = server.metrics.client_connection();
-        server.lifetime.spawn(async move {
-            serving.await;
-            drop((place, open));
-        });
+        server.lifetime.spawn(serving);
     }
 }

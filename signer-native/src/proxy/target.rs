@@ -161,7 +161,7 @@ impl Target {
 }
 
 /// All that a request inside a tunnel says it is for: `:authority` or the authority of an
-/// absolute-form, and `Host`.
+/// absolute-form, and `Host`. Without user information.
 fn named_authorities<B>(request: &Request<B>) -> Result<Vec<Authority>, Error> {
     let in_uri = request.uri().authority().cloned();
     if in_uri.is_none() || request.version() <= Version::HTTP_11 {
@@ -171,7 +171,10 @@ fn named_authorities<B>(request: &Request<B>) -> Result<Vec<Authority>, Error> {
         let text = value.to_str().map_err(|_| Error::Host)?;
         text.parse().map_err(|_| Error::Host)
     });
-    in_uri.into_iter().map(Ok).chain(in_header).collect()
+    let named = in_uri.into_iter().map(Ok).chain(in_header);
+    named
+        .map(|authority| without_userinfo(&authority?))
+        .collect()
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
@@ -317,6 +320,21 @@ mod tests {
         assert_eq!(target.audience, "https://api.test:8443");
         assert!(inside("api.test:443", "https://api.test:443/", "api.test").is_ok());
         assert!(inside("[::1]:443", "/", "[::1]").is_ok());
+    }
+
+    #[test]
+    fn user_information_inside_a_tunnel_goes_no_further() {
+        for (uri, host) in [
+            ("https://user:pw@api.test/", "api.test"),
+            ("https://api.test/", "user:pw@api.test"),
+            ("/", "user:pw@api.test"),
+        ] {
+            let target = inside("api.test:443", uri, host).unwrap();
+            assert_eq!(target.uri, "https://api.test/", "{uri} {host}");
+            assert_eq!(target.host().unwrap(), "api.test", "{uri} {host}");
+        }
+        let error = inside("api.test:443", "/", "user:pw@evil.test").unwrap_err();
+        assert!(!error.to_string().contains("pw"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::connection::{self, Speaks};
 use super::error::Error;
 use super::forward::ResponseBody;
 use super::prefixed::Prefixed;
+use super::relay;
 use super::server::Server;
 use super::target::{Origin, Scope, Tunnel};
 use crate::admin::Outcome;
@@ -19,7 +20,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
@@ -62,7 +63,9 @@ pub(super) async fn open(
                 .upstreams()
                 .connect(&origin.authority)
                 .await?;
-            server.lifetime.spawn(pass_bytes(client, upstream));
+            let idle_timeout = server.settings.idle_timeout;
+            let joined = relay::join(client, upstream, idle_timeout);
+            server.lifetime.spawn(joined);
             Outcome::Tunnelled
         }
         Action::Sign(_) | Action::Pass if server.interceptor.is_some() => {
@@ -73,14 +76,6 @@ pub(super) async fn open(
         Action::Sign(_) | Action::Pass => return Err(Error::NoAuthority),
     };
     Ok((Response::new(Either::Right(Full::default())), outcome))
-}
-
-async fn pass_bytes(client: OnUpgrade, mut upstream: impl AsyncRead + AsyncWrite + Unpin) {
-    let Ok(client) = client.await else { return };
-    let ended = copy_bidirectional(&mut TokioIo::new(client), &mut upstream).await;
-    if let Err(error) = ended {
-        debug!(%error, "tunnel ended");
-    }
 }
 
 /// Boxed, since the inside is served by the same code as the outside.

@@ -3,39 +3,40 @@
 //! Others are not passed on: behind `h2c` a client would go on with requests that nobody signs.
 
 use super::lifetime::Lifetime;
+use super::relay;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
-use tracing::debug;
+use std::time::Duration;
 
 /// The client's side of an upgrade it has asked for.
 #[derive(Debug)]
-pub(super) struct Upgrade(OnUpgrade);
+pub(super) struct Upgrade {
+    client: OnUpgrade,
+    idle_timeout: Duration,
+}
 
 impl Upgrade {
     /// RFC 6455 §4.1: a GET of HTTP/1.1 with `Upgrade: websocket` and `Connection: Upgrade`.
-    pub(super) fn wanted<B>(request: &mut Request<B>) -> Option<Self> {
+    pub(super) fn wanted<B>(request: &mut Request<B>, idle_timeout: Duration) -> Option<Self> {
         let wanted = request.method() == Method::GET
             && request.version() == Version::HTTP_11
             && names(request.headers(), UPGRADE, "websocket")
             && names(request.headers(), CONNECTION, "upgrade");
-        wanted.then(|| Self(hyper::upgrade::on(request)))
+        wanted.then(|| Self {
+            client: hyper::upgrade::on(request),
+            idle_timeout,
+        })
     }
 
-    /// Joins both sides once the client has the response, until either closes.
+    /// Joins both sides once the client has the response, until both close.
     pub(super) fn join<B>(self, response: &mut Response<B>, lifetime: &Lifetime) {
         let upstream = hyper::upgrade::on(&mut *response);
         ask(response.headers_mut());
         lifetime.spawn(async move {
-            let (Ok(client), Ok(upstream)) = tokio::join!(self.0, upstream) else {
-                return;
-            };
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            if let Err(error) = copy_bidirectional(&mut client, &mut upstream).await {
-                debug!(%error, "upgraded connection ended");
-            }
+            let Ok(upstream) = upstream.await else { return };
+            relay::join(self.client, TokioIo::new(upstream), self.idle_timeout).await;
         });
     }
 }

@@ -30,6 +30,12 @@ async fn another_scheme_is_refused() {
 }
 
 #[tokio::test]
+async fn a_number_that_would_be_taken_for_an_address_is_refused() {
+    assert_refused("GET http://2130706433/ HTTP/1.1", "400").await;
+    assert_refused("CONNECT 127.1:443 HTTP/1.1", "400").await;
+}
+
+#[tokio::test]
 async fn a_second_host_is_refused() {
     assert_refused("GET http://{upstream}/ HTTP/1.1\r\nHost: b.test", "400").await;
 }

@@ -1,8 +1,12 @@
 //! Requests whose end two servers would find at different places (RFC 9112 §11.2), byte for byte.
 
 use crate::client::Wire;
+use crate::message::empty;
 use crate::running_proxy::RunningProxy;
 use crate::upstream::Upstream;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 
 #[tokio::test]
 async fn both_lengths_are_refused() {
@@ -107,6 +111,31 @@ async fn what_follows_a_body_is_a_request_of_its_own() {
         first.headers()["authorization"],
         second.headers()["authorization"]
     );
+}
+
+/// hyper reads both bodies to an end.
+#[tokio::test]
+async fn what_follows_a_malformed_chunked_body_is_no_request() {
+    for body in ["0000000000000000\r\n\r\n", "0\r\nX: 1\n\r\n\r\n"] {
+        let proxy = RunningProxy::start().await;
+        let upstream = Upstream::start(async |request: Request<Incoming>| {
+            let _ = request.into_body().collect().await;
+            Response::new(empty())
+        })
+        .await;
+        let mut client = Wire::connect(&proxy).await;
+        let url = upstream.url("/");
+        client
+            .write(&format!(
+                "POST {url}1 HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n{body}\
+                 POST {url}2 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\
+                 Content-Length: 2\r\nConnection: close\r\n\r\nok"
+            ))
+            .await;
+        let answers = client.read_to_end().await;
+        assert!(answers.starts_with("HTTP/1.1 400 "), "{body:?}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    }
 }
 
 /// Sends a POST that goes on with `rest`.

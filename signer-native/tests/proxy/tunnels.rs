@@ -5,9 +5,11 @@ use crate::message::within;
 use crate::running_proxy::RunningProxy;
 use signer_native::policy::{Action, HostPattern, Policy, Rule};
 use signer_native::proxy::{Parts, Settings};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn bytes_pass_untouched_in_both_directions() {
@@ -64,6 +66,21 @@ async fn a_tunnel_that_does_not_end_is_cut_by_the_shutdown_timeout() {
     proxy.shut_down();
     proxy.end().await;
     client.read_to_end().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_takes_the_place_of_a_connection_until_its_end() {
+    let settings = Settings {
+        max_connections: 1,
+        ..Settings::default()
+    };
+    let (proxy, server) = proxy_and_server(settings).await;
+    let (first, first_at_server) = tunnel(&proxy, &server).await;
+    let mut second = pin!(tunnel(&proxy, &server));
+    let opened = timeout(Duration::from_millis(200), &mut second).await;
+    assert!(opened.is_err());
+    drop((first, first_at_server));
+    within(second).await;
 }
 
 async fn proxy_and_server(settings: Settings) -> (RunningProxy, TcpListener) {

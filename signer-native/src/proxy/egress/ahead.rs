@@ -7,13 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 /// How long a connection waits for its request, from when it was begun. A client that has seen a
 /// certificate has sent its request by then, and hardly a server has closed the connection.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many wait for their requests at a time: clients that send none shall not cost servers and
+/// this machine more than that.
+const MOST: usize = 100;
 
 /// A connector for `https` that may have begun already.
 #[derive(Debug)]
@@ -23,7 +27,10 @@ pub(super) struct Ahead<C: Service<Uri>> {
 }
 
 /// By host and port.
-type Begun<T> = Mutex<HashMap<(String, u16), JoinHandle<Result<T, BoxError>>>>;
+type Begun<T> = Mutex<HashMap<(String, u16), Connecting<T>>>;
+
+/// Given up when it is dropped.
+type Connecting<T> = AbortOnDropHandle<Result<T, BoxError>>;
 
 impl<C: Service<Uri> + Clone> Clone for Ahead<C> {
     fn clone(&self) -> Self {
@@ -48,25 +55,29 @@ where
     }
 
     /// Connects to the host of an `https` URL; the first who asks for it gets the connection, or
-    /// the reason why there is none.
+    /// the reason why there is none. Nothing happens where one to that host is waiting already.
     pub(super) fn begin(&self, uri: Uri) {
         let Some(server) = server(&uri) else { return };
-        let connecting = tokio::spawn(self.inner.clone().call(uri));
         let begun = Arc::clone(&self.begun);
         let mut all = begun.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two at a time the later one stays.
-        all.insert(server.clone(), connecting);
+        if all.len() >= MOST || all.contains_key(&server) {
+            return;
+        }
+        let connecting = tokio::spawn(self.inner.clone().call(uri));
+        let id = connecting.id();
+        all.insert(server.clone(), AbortOnDropHandle::new(connecting));
         drop(all);
         tokio::spawn(async move {
             sleep(PATIENCE).await;
-            begun
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&server);
+            let mut all = begun.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have been taken, and another one begun since.
+            if (all.get(&server)).is_some_and(|waiting| waiting.as_ref().id() == id) {
+                all.remove(&server);
+            }
         });
     }
 
-    fn take(&self, uri: &Uri) -> Option<JoinHandle<Result<C::Response, BoxError>>> {
+    fn take(&self, uri: &Uri) -> Option<Connecting<C::Response>> {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if begun.is_empty() {
             return None;
@@ -107,7 +118,7 @@ fn server(uri: &Uri) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::{Ready, ready};
+    use std::future::{Ready, pending, ready};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Counts its connections, and gives each its number.
@@ -125,6 +136,35 @@ mod tests {
 
         fn call(&mut self, _: Uri) -> Self::Future {
             ready(Ok(self.0.fetch_add(1, Ordering::SeqCst)))
+        }
+    }
+
+    /// Never gets any further with a connection; each attempt holds one of these.
+    #[derive(Clone, Debug, Default)]
+    struct Hanging(Arc<()>);
+
+    impl Hanging {
+        fn attempts(&self) -> usize {
+            // Less this one and the one of the connector.
+            Arc::strong_count(&self.0) - 2
+        }
+    }
+
+    impl Service<Uri> for Hanging {
+        type Response = ();
+        type Error = BoxError;
+        type Future = BoxFuture<()>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Uri) -> Self::Future {
+            let attempt = Arc::clone(&self.0);
+            Box::pin(async move {
+                let _attempt = attempt;
+                pending().await
+            })
         }
     }
 
@@ -149,5 +189,41 @@ mod tests {
         ahead.begin(uri("https://a.test/"));
         sleep(2 * PATIENCE).await;
         assert_eq!(ahead.call(uri("https://a.test/")).await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_there_yet_is_given_up_as_well() {
+        let server = Hanging::default();
+        let ahead = Ahead::new(server.clone());
+        ahead.begin(uri("https://a.test/"));
+        assert_eq!(server.attempts(), 1);
+        sleep(2 * PATIENCE).await;
+        assert_eq!(server.attempts(), 0);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_begun_and_of_one_server_one() {
+        let server = Hanging::default();
+        let ahead = Ahead::new(server.clone());
+        for _ in 0..2 {
+            ahead.begin(uri("https://a.test/"));
+        }
+        assert_eq!(server.attempts(), 1);
+        for port in 1..=2 * MOST {
+            ahead.begin(uri(&format!("https://a.test:{port}/")));
+        }
+        assert_eq!(server.attempts(), MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_has_its_own_patience() {
+        let mut ahead = Ahead::new(Counting::default());
+        ahead.begin(uri("https://a.test/"));
+        sleep(PATIENCE * 3 / 4).await;
+        assert_eq!(ahead.call(uri("https://a.test/")).await.unwrap(), 0);
+        ahead.begin(uri("https://a.test/"));
+        sleep(PATIENCE / 2).await;
+        assert_eq!(ahead.call(uri("https://a.test/")).await.unwrap(), 1);
+        assert_eq!(ahead.call(uri("https://a.test/")).await.unwrap(), 2);
     }
 }
