@@ -102,6 +102,12 @@ impl KeyCache {
         self.keys.peek(name).map(|key| key.expires)
     }
 
+    /// Until when the key server is not asked for the key again, since it could not be asked.
+    pub fn left_alone_until(&self, name: &KeyName) -> Option<Timestamp> {
+        let problem = self.problems.peek(name)?;
+        (problem.problem == KeyProblem::Unavailable).then_some(problem.expires)
+    }
+
     /// Whether the key was had before, in its time or not.
     pub fn had(&self, name: &KeyName) -> bool {
         self.keys.contains(name)

@@ -65,13 +65,9 @@ impl RemoteKeys {
     }
 
     pub(super) fn key(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
-        match self.cache.get(name, now) {
+        match self.look_up(name, now) {
             Lookup::Fresh(answer) => self.at_hand(answer),
             Lookup::RefreshAhead(answer) => {
-                // Another worker may have done it already.
-                if let Some(fresh) = self.published(name, now) {
-                    return self.at_hand(fresh);
-                }
                 self.ask_for(name);
                 self.at_hand(answer)
             }
@@ -89,9 +85,6 @@ impl RemoteKeys {
     }
 
     fn not_at_hand(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
-        if let Some(answer) = self.published(name, now) {
-            return self.at_hand(answer);
-        }
         count_one(&self.events.key_misses);
         let Some(fetch) = self.source.fetch_of(name) else {
             return Poll::Ready(Err(KeyProblem::Unknown));
@@ -107,27 +100,43 @@ impl RemoteKeys {
         Poll::Pending
     }
 
-    /// What another worker has published and this one does not know yet.
-    fn published(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
-        let (answer, left) = self.shared.answer(name, now)?;
-        // It may be what this worker has published itself.
-        if self
-            .cache
-            .expires(name)
-            .is_some_and(|expires| now + left <= expires)
-        {
-            return None;
+    /// What is known of a key here, and, where that will not do for long, at the other workers.
+    fn look_up(&mut self, name: &KeyName, now: Timestamp) -> Lookup {
+        match self.cache.get(name, now) {
+            fresh @ Lookup::Fresh(_) => fresh,
+            _ => {
+                self.learn(name, now);
+                self.cache.get(name, now)
+            }
         }
-        self.cache.put(name, &answer, left, now);
-        Some(answer)
+    }
+
+    /// Takes over what another worker has published, unless this one knows as much. That another
+    /// one could not ask takes no key away from this one.
+    fn learn(&mut self, name: &KeyName, now: Timestamp) {
+        let Some((answer, left)) = self.shared.answer(name, now) else {
+            return;
+        };
+        // It may be what this worker has published itself.
+        let known_until = match answer {
+            Err(KeyProblem::Unavailable) => self.cache.left_alone_until(name),
+            _ => self.cache.expires(name),
+        };
+        if known_until.is_none_or(|until| until < now + left) {
+            self.cache.put(name, &answer, left, now);
+        }
     }
 
     /// An answer that needs no fetch any more: another worker has published it, or a request that
     /// came later has found it published.
     fn settled(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
-        match self.cache.get(name, now) {
+        match self.look_up(name, now) {
             Lookup::Fresh(answer) => Some(answer),
-            _ => self.published(name, now),
+            Lookup::Stale(answer) => {
+                count_one(&self.events.stale_keys);
+                Some(answer)
+            }
+            Lookup::RefreshAhead(_) | Lookup::Unknown => None,
         }
     }
 

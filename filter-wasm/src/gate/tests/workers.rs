@@ -83,3 +83,21 @@ fn a_worker_that_dies_while_it_fetches_is_replaced() {
     assert_eq!(two.begin_fetches(late).len(), 1);
     assert_accepted(&found(&mut two, late)[0].1);
 }
+
+#[test]
+fn a_worker_that_could_not_ask_takes_no_key_away_from_another() {
+    let shared = Rc::default();
+    let mut one = worker_with_key(&shared);
+    let mut two = worker(&shared);
+    let late = later(110);
+    assert_waits(&request(&mut two, 1, &token(2), late));
+    assert_eq!(two.begin_fetches(late).len(), 1);
+    assert_waits(&request(&mut one, 2, &token(3), late));
+    assert!(one.begin_fetches(late).is_empty());
+    let (_, without_key) = down(&mut two, late).remove(0);
+    assert_eq!(refusal(without_key), Refusal::Key(KeyProblem::Unavailable));
+
+    assert_accepted(&request(&mut one, 3, &token(4), late));
+    assert_accepted(&one.collect_from_others(late)[0].1);
+    assert!(!one.has_work());
+}
