@@ -113,6 +113,11 @@ impl KeyCache {
         self.keys.contains(name)
     }
 
+    /// Forgets a key that is not to be used again.
+    pub fn remove(&mut self, name: &KeyName) {
+        self.keys.pop(name);
+    }
+
     /// Remembers an answer for as long as it may be used. It replaces what was known before: a
     /// key is not used again once the key server has said that it is no more. A key server that
     /// could not be asked has said nothing.

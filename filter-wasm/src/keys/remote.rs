@@ -111,16 +111,24 @@ impl RemoteKeys {
         }
     }
 
-    /// Takes over what another worker has published, unless this one knows as much. That another
-    /// one could not ask takes no key away from this one.
+    /// Takes over what another worker has published, unless this one knows as much. A refusal
+    /// ends the use of a key here too, at whatever time this worker hears of it; that another one
+    /// could not ask does not.
     fn learn(&mut self, name: &KeyName, now: Timestamp) {
-        let Some((answer, left)) = self.shared.answer(name, now) else {
+        let Some(published) = self.shared.published(name) else {
+            return;
+        };
+        if published.is_refused() {
+            self.cache.remove(name);
+        }
+        let Some((answer, left)) = published.answer(now) else {
             return;
         };
         // It may be what this worker has published itself.
         let known_until = match answer {
+            Ok(_) => self.cache.expires(name),
             Err(KeyProblem::Unavailable) => self.cache.left_alone_until(name),
-            _ => self.cache.expires(name),
+            Err(_) => None,
         };
         if known_until.is_none_or(|until| until < now + left) {
             self.cache.put(name, &answer, left, now);
@@ -234,16 +242,15 @@ impl RemoteKeys {
     /// Keeps an answer and publishes it. Where the key server is down and a key is at hand that
     /// may still serve, that key becomes the answer.
     fn keep(&mut self, name: &KeyName, fetched: &mut Fetched, now: Timestamp) {
-        if matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
-            fetched.lifetime = self.cache.put_failure(name, fetched.lifetime, now);
-        } else {
+        if !matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
             self.cache.put(name, &fetched.answer, fetched.lifetime, now);
-        }
-        if fetched.answer.is_ok() {
             self.shared
                 .publish(name, &fetched.answer, now + fetched.lifetime);
             return;
         }
+        // Another worker may have been told that the key is no more.
+        self.learn(name, now);
+        fetched.lifetime = self.cache.put_failure(name, fetched.lifetime, now);
         match self.cache.get(name, now) {
             Lookup::Stale(answer) => {
                 count_one(&self.events.stale_keys);

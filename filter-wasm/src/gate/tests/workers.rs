@@ -101,3 +101,62 @@ fn a_worker_that_could_not_ask_takes_no_key_away_from_another() {
     assert_accepted(&one.collect_from_others(late)[0].1);
     assert!(!one.has_work());
 }
+
+/// Two workers that have the key since `now()`.
+fn two_with_key() -> (Gate, Gate) {
+    let shared = Rc::default();
+    let one = worker_with_key(&shared);
+    let mut two = worker(&shared);
+    assert_accepted(&request(&mut two, 1, &token(2), now()));
+    (one, two)
+}
+
+/// The worker fetches the key ahead of its end, and the registry refuses it.
+fn revoked(gate: &mut Gate, now: Timestamp) {
+    assert_accepted(&request(gate, 2, &token(3), now));
+    assert_eq!(gate.begin_fetches(now).len(), 1);
+    answer(gate, &key_id(), 403, "", now);
+}
+
+#[test]
+fn a_key_that_one_worker_was_refused_serves_at_none() {
+    let (mut one, mut two) = two_with_key();
+    revoked(&mut one, later(92));
+    let decision = request(&mut two, 2, &token(4), later(93));
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
+    // Long after, but before this copy of the key is past its time.
+    let (mut one, mut two) = two_with_key();
+    revoked(&mut one, later(92));
+    assert_waits(&request(&mut two, 2, &token(4), later(99)));
+}
+
+#[test]
+fn a_key_that_one_worker_was_refused_is_not_used_past_its_time_by_another() {
+    let unavailable = Refusal::Key(KeyProblem::Unavailable);
+    let (mut one, mut two) = two_with_key();
+    revoked(&mut one, later(92));
+    // That it cannot be asked later does not take the refusal back.
+    assert_waits(&request(&mut one, 3, &token(4), later(110)));
+    assert_eq!(one.begin_fetches(later(110)).len(), 1);
+    let (_, decision) = down(&mut one, later(110)).remove(0);
+    assert_eq!(refusal(decision), unavailable);
+    assert_waits(&request(&mut two, 3, &token(5), later(112)));
+    assert_eq!(two.begin_fetches(later(112)).len(), 1);
+    let (_, decision) = down(&mut two, later(112)).remove(0);
+    assert_eq!(refusal(decision), unavailable);
+}
+
+#[test]
+fn a_key_that_is_used_past_its_time_ends_with_the_refusal_of_another_worker() {
+    let (mut one, mut two) = two_with_key();
+    let late = later(110);
+    for (gate, number) in [(&mut one, 3), (&mut two, 4)] {
+        assert_waits(&request(gate, 2, &token(number), late));
+        assert_eq!(gate.begin_fetches(late).len(), 1);
+        assert_accepted(&down(gate, late)[0].1);
+    }
+    assert_accepted(&request(&mut two, 3, &token(5), late));
+    answer(&mut one, &key_id(), 403, "", late);
+    let decision = request(&mut two, 4, &token(6), late);
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
+}
