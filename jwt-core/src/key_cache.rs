@@ -113,6 +113,12 @@ impl KeyCache {
         self.keys.contains(name)
     }
 
+    /// The keys of an issuer that were had before, in their time or not.
+    pub fn names_of(&self, issuer: &str) -> Vec<KeyName> {
+        let names = self.keys.iter().map(|(name, _)| name);
+        names.filter(|it| it.issuer() == issuer).cloned().collect()
+    }
+
     /// Forgets a key that is not to be used again.
     pub fn remove(&mut self, name: &KeyName) {
         self.keys.pop(name);
@@ -326,6 +332,15 @@ mod tests {
         assert_eq!(state(&mut cache, "a", 86), "refused");
         put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 96);
         assert_eq!(state(&mut cache, "a", 97), "unavailable");
+    }
+
+    #[test]
+    fn the_names_of_an_issuers_keys_are_known() {
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 100, 0);
+        put(&mut cache, "x", Err(KeyProblem::Unknown), 10, 0);
+        assert_eq!(cache.names_of("svc"), [name("a")]);
+        assert!(cache.names_of("another").is_empty());
     }
 
     #[test]

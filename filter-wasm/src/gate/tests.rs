@@ -1,3 +1,4 @@
+mod sets;
 mod token_reuse;
 mod workers;
 
@@ -7,7 +8,7 @@ use crate::nonces::SharedNonces;
 use crate::request::in_memory::Fields;
 use crate::shared_data::in_memory::InMemory;
 use jwt_core::audience::Audience;
-use jwt_core::config::filter::{Cache, Endpoint, Jwks, Keyregistry, PresharedKey};
+use jwt_core::config::filter::{Cache, Endpoint, Keyregistry, PresharedKey};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::excludes::Exclude;
 use jwt_core::nonce::{Nonce, VoidNonceStore};
@@ -326,39 +327,6 @@ fn a_name_that_no_url_can_carry_is_never_fetched() {
     let unknown = Refusal::Key(KeyProblem::Unknown);
     assert_eq!(refusal(request(&mut gate, 1, &token, now())), unknown);
     assert!(!gate.has_work());
-}
-
-#[test]
-fn a_set_has_all_keys_of_an_issuer() {
-    let jwks = Jwks {
-        issuers: vec![("svc".into(), endpoint("/jwks.json"))],
-        cache: cache(),
-    };
-    let mut gate = worker_of(Source::Sets(jwks), &Rc::default());
-    let with_kid = |kid: &str, id: &str| {
-        let header = serde_json::json!({"alg": "RS256", "kid": kid});
-        TestSigner::service().sign_with(&header, &TestSigner::claims(id))
-    };
-    assert_waits(&request(&mut gate, 1, &with_kid("k1", "n1"), now()));
-    assert_waits(&request(&mut gate, 2, &with_kid("gone", "n2"), now()));
-    let fetches = gate.begin_fetches(now());
-    assert_eq!(fetches.len(), 1);
-    assert_eq!(fetches[0].endpoint.path, "/jwks.json");
-    let other = TestSigner::service().public_key().to_jwk("k2");
-    let set = format!("{{\"keys\":[{},{other}]}}", jwk());
-    let decisions = answer(&mut gate, &fetches[0].id, 200, &set, now());
-    assert_eq!(decisions.len(), 2);
-    for (stream, decision) in decisions {
-        match stream {
-            1 => assert_accepted(&decision),
-            _ => assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown)),
-        }
-    }
-    assert_accepted(&request(&mut gate, 3, &with_kid("k2", "n3"), now()));
-    let mut claims = TestSigner::claims("n4");
-    claims["iss"] = "another".into();
-    let decision = request(&mut gate, 4, &TestSigner::service().sign(&claims), now());
-    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
 }
 
 /// A nonce store that has to ask somebody.

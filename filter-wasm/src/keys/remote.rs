@@ -228,7 +228,11 @@ impl RemoteKeys {
         now: Timestamp,
     ) -> Vec<(KeyName, Fetched)> {
         let wanted = self.wanted.remove(id).unwrap_or_default();
-        let mut answers = self.source.read(id, response, &wanted);
+        let had = match id {
+            FetchId::Key(_) => Vec::new(),
+            FetchId::Set(issuer) => self.cache.names_of(issuer),
+        };
+        let mut answers = self.source.read(id, response, &wanted, &had);
         for (name, fetched) in &mut answers {
             self.keep(name, fetched, now);
         }
