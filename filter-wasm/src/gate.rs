@@ -17,14 +17,18 @@ use jwt_core::key::KeyName;
 use jwt_core::machine::{KeyAnswer, Machine, Progress};
 use jwt_core::nonce::{NonceClaim, NonceStore};
 use jwt_core::policy::Policy;
-use jwt_core::refusal::Refusal;
+use jwt_core::refusal::{KeyProblem, Refusal};
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::signature::SignatureVerifier;
 use jwt_core::time::Timestamp;
 use jwt_core::token_cache::TokenCache;
 use jwt_core::verify::{AgreedToken, CurrentToken, VerifiedToken};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+
+/// Requests that wait at once. A key server that does not answer holds each for as long as an
+/// answer may take.
+const MAX_WAITING: usize = 10_000;
 
 /// The host's number of a request.
 pub type StreamId = u32;
@@ -172,10 +176,7 @@ impl Gate {
             Keys::Preshared(..) => Vec::new(),
             Keys::Remote(keys) => keys.collect_from_others(now),
         };
-        answers
-            .iter()
-            .flat_map(|(name, answer)| self.resume(name, answer, now))
-            .collect()
+        self.resume(answers.iter().map(|(name, answer)| (name, answer)), now)
     }
 
     /// A key server has answered, or cannot be asked.
@@ -189,13 +190,8 @@ impl Gate {
             return Answered::default();
         };
         let answers = keys.record(id, response, now);
-        let decisions = answers
-            .iter()
-            .flat_map(|(name, f)| self.resume(name, &f.answer, now));
-        Answered {
-            decisions: decisions.collect(),
-            answers,
-        }
+        let decisions = self.resume(answers.iter().map(|(name, f)| (name, &f.answer)), now);
+        Answered { answers, decisions }
     }
 
     /// The answer to the claim of a waiting request's nonce; `None` when it waits for none.
@@ -216,14 +212,14 @@ impl Gate {
         }
     }
 
-    /// Lets go of the requests that wait for a key.
-    fn resume(
+    /// Lets go of the requests that wait for these keys.
+    fn resume<'a>(
         &mut self,
-        name: &KeyName,
-        answer: &KeyAnswer,
+        answers: impl Iterator<Item = (&'a KeyName, &'a KeyAnswer)>,
         now: Timestamp,
     ) -> Vec<(StreamId, Decision)> {
-        let waits = |_: &StreamId, waiting: &mut Waiting| matches!(&waiting.pause, Pause::ForKey(token) if token.key_wanted() == name);
+        let answers: HashMap<_, _> = answers.collect();
+        let waits = |_: &StreamId, waiting: &mut Waiting| matches!(&waiting.pause, Pause::ForKey(token) if answers.contains_key(token.key_wanted()));
         let waiters: Vec<_> = self.waiting.extract_if(.., waits).collect();
         let mut decisions = Vec::with_capacity(waiters.len());
         for (
@@ -234,7 +230,9 @@ impl Gate {
             },
         ) in waiters
         {
-            if let Pause::ForKey(token) = pause {
+            if let Pause::ForKey(token) = pause
+                && let Some(&answer) = answers.get(token.key_wanted())
+            {
                 let progress = self.machine().resume_with_key(token, answer.clone(), now);
                 decisions.push((stream, self.settle(stream, progress, redirect_from)));
             }
@@ -290,6 +288,9 @@ impl Gate {
             Progress::AwaitsKey(token) => Pause::ForKey(token),
             Progress::AwaitsClaim(token) => Pause::ForClaim(token),
         };
+        if self.waiting.len() >= MAX_WAITING {
+            return self.refuse(KeyProblem::Unavailable.into(), redirect_from);
+        }
         self.waiting.insert(
             stream,
             Waiting {

@@ -12,7 +12,6 @@ use jwt_core::config::filter::{Cache, Endpoint, Keyregistry, PresharedKey};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::excludes::Exclude;
 use jwt_core::nonce::{Nonce, VoidNonceStore};
-use jwt_core::refusal::KeyProblem;
 use jwt_core::signature::PureRust;
 use jwt_core::testing::{NOW, TestSigner};
 use std::task::Poll;
@@ -316,6 +315,21 @@ fn strangers_cannot_make_the_filter_flood_the_registry() {
         answer(&mut gate, &id, 404, "", now());
     }
     assert_waits(&request(&mut gate, 200, &token(1), later(1)));
+}
+
+#[test]
+fn no_more_requests_wait_than_there_is_room_for() {
+    let mut gate = worker(&Rc::default());
+    let token = token(1);
+    let all = MAX_WAITING as StreamId;
+    for stream in 0..all {
+        assert_waits(&request(&mut gate, stream, &token, now()));
+    }
+    let decision = request(&mut gate, all, &token, now());
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+    gate.on_stream_end(0);
+    assert_waits(&request(&mut gate, all, &token, now()));
+    assert_eq!(down(&mut gate, now()).len(), MAX_WAITING);
 }
 
 #[test]

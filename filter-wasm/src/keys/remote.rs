@@ -12,7 +12,7 @@ use jwt_core::rate_limit::RateLimit;
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::time::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,9 +21,9 @@ use std::time::Duration;
 /// Keys a worker keeps parsed, and refusals it remembers.
 const CACHE_CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// Fetches of keys never had before that a worker may make at once, and each second from then
-/// on. Those that bring a key do not count, so this bounds what a stranger with invented key ids
-/// can make the key server do.
+/// Keys never had before that a worker may ask for at once, and each second from then on. Those
+/// that are brought do not count, so this bounds what a stranger with invented key ids can make
+/// the key server do, and how many names wait for one set.
 const UNKNOWN_BURST: u32 = 50;
 const UNKNOWN_PER_SECOND: u32 = 5;
 
@@ -39,12 +39,16 @@ pub struct RemoteKeys {
     events: Rc<Events>,
     /// Fetches asked for and not yet begun.
     to_begin: Vec<Fetch>,
-    /// Every fetch asked for, with the names that are wanted of it.
-    wanted: HashMap<FetchId, Vec<KeyName>>,
+    /// Every fetch asked for, with what is wanted of it.
+    wanted: HashMap<FetchId, Vec<Wanted>>,
     /// Fetches that another worker makes.
     elsewhere: Vec<Fetch>,
-    /// Fetches that have taken from the limit.
-    limited: HashSet<FetchId>,
+}
+
+struct Wanted {
+    name: KeyName,
+    /// Whether it has taken from the limit.
+    limited: bool,
 }
 
 impl RemoteKeys {
@@ -60,7 +64,6 @@ impl RemoteKeys {
             to_begin: Vec::new(),
             wanted: HashMap::new(),
             elsewhere: Vec::new(),
-            limited: HashSet::new(),
         }
     }
 
@@ -68,7 +71,9 @@ impl RemoteKeys {
         match self.look_up(name, now) {
             Lookup::Fresh(answer) => self.at_hand(answer),
             Lookup::RefreshAhead(answer) => {
-                self.ask_for(name);
+                if let Some(fetch) = self.source.fetch_of(name) {
+                    self.ask_for(name, fetch, false);
+                }
                 self.at_hand(answer)
             }
             Lookup::Stale(answer) => {
@@ -89,14 +94,15 @@ impl RemoteKeys {
         let Some(fetch) = self.source.fetch_of(name) else {
             return Poll::Ready(Err(KeyProblem::Unknown));
         };
-        if !self.wanted.contains_key(&fetch.id) && !self.cache.had(name) {
-            if !self.limit.take(now) {
-                count_one(&self.events.limited_fetches);
-                return Poll::Ready(Err(KeyProblem::Unavailable));
-            }
-            self.limited.insert(fetch.id);
+        if self.wants(name, &fetch.id) {
+            return Poll::Pending;
         }
-        self.ask_for(name);
+        let limited = !self.cache.had(name);
+        if limited && !self.limit.take(now) {
+            count_one(&self.events.limited_fetches);
+            return Poll::Ready(Err(KeyProblem::Unavailable));
+        }
+        self.ask_for(name, fetch, limited);
         Poll::Pending
     }
 
@@ -148,19 +154,30 @@ impl RemoteKeys {
         }
     }
 
-    fn names_of(&self, id: &FetchId) -> Vec<KeyName> {
-        self.wanted.get(id).cloned().unwrap_or_default()
+    fn is_settled(&mut self, id: &FetchId, now: Timestamp) -> bool {
+        let wanted = self.wanted.get(id).into_iter().flatten();
+        let names: Vec<_> = wanted.map(|it| it.name.clone()).collect();
+        names.iter().all(|name| self.settled(name, now).is_some())
     }
 
-    fn ask_for(&mut self, name: &KeyName) {
-        let Some(fetch) = self.source.fetch_of(name) else {
+    fn wants(&self, name: &KeyName, id: &FetchId) -> bool {
+        self.wanted
+            .get(id)
+            .is_some_and(|wanted| wanted.iter().any(|it| it.name == *name))
+    }
+
+    fn ask_for(&mut self, name: &KeyName, fetch: Fetch, limited: bool) {
+        if self.wants(name, &fetch.id) {
             return;
+        }
+        let wanted = Wanted {
+            name: name.clone(),
+            limited,
         };
         match self.wanted.get_mut(&fetch.id) {
-            Some(names) if names.contains(name) => {}
-            Some(names) => names.push(name.clone()),
+            Some(others) => others.push(wanted),
             None => {
-                self.wanted.insert(fetch.id.clone(), vec![name.clone()]);
+                self.wanted.insert(fetch.id.clone(), vec![wanted]);
                 self.to_begin.push(fetch);
             }
         }
@@ -179,11 +196,7 @@ impl RemoteKeys {
             let until = now + fetch.endpoint.timeout + LEASE_SLACK;
             if !self.shared.lease(&fetch.id, now, until) {
                 self.elsewhere.push(fetch);
-            } else if self
-                .names_of(&fetch.id)
-                .iter()
-                .all(|name| self.settled(name, now).is_some())
-            {
+            } else if self.is_settled(&fetch.id, now) {
                 // Another worker was done just before.
                 self.shared.release(&fetch.id);
                 self.elsewhere.push(fetch);
@@ -199,18 +212,17 @@ impl RemoteKeys {
     pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(KeyName, KeyAnswer)> {
         let mut answers = Vec::new();
         for fetch in std::mem::take(&mut self.elsewhere) {
-            let (known, unknown): (Vec<_>, Vec<_>) = (self.names_of(&fetch.id).into_iter())
-                .map(|name| (self.settled(&name, now), name))
-                .partition(|(answer, _)| answer.is_some());
-            for (answer, name) in known {
-                answers.extend(answer.map(|answer| (name, answer)));
+            let mut unknown = Vec::new();
+            for wanted in self.wanted.remove(&fetch.id).unwrap_or_default() {
+                match self.settled(&wanted.name, now) {
+                    Some(answer) => answers.push((wanted.name, answer)),
+                    None => unknown.push(wanted),
+                }
             }
             if unknown.is_empty() {
-                self.wanted.remove(&fetch.id);
                 continue;
             }
-            let names = unknown.into_iter().map(|(_, name)| name).collect();
-            self.wanted.insert(fetch.id.clone(), names);
+            self.wanted.insert(fetch.id.clone(), unknown);
             if self.shared.is_leased(&fetch.id, now) {
                 self.elsewhere.push(fetch);
             } else {
@@ -228,17 +240,20 @@ impl RemoteKeys {
         now: Timestamp,
     ) -> Vec<(KeyName, Fetched)> {
         let wanted = self.wanted.remove(id).unwrap_or_default();
+        let names: Vec<_> = wanted.iter().map(|it| it.name.clone()).collect();
         let had = match id {
             FetchId::Key(_) => Vec::new(),
             FetchId::Set(issuer) => self.cache.names_of(issuer),
         };
-        let mut answers = self.source.read(id, response, &wanted, &had);
+        let mut answers = self.source.read(id, response, &names, &had);
         for (name, fetched) in &mut answers {
             self.keep(name, fetched, now);
         }
         self.shared.release(id);
-        if self.limited.remove(id) && wanted.iter().any(|name| self.cache.had(name)) {
-            self.limit.give_back();
+        for Wanted { name, limited } in wanted {
+            if limited && self.cache.had(&name) {
+                self.limit.give_back();
+            }
         }
         answers
     }

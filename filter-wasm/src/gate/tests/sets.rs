@@ -87,3 +87,29 @@ fn a_set_that_cannot_be_had_takes_no_key_away() {
         assert_accepted(&request(&mut gate, 3, &with_kid(kid, id), later(96)));
     }
 }
+
+#[test]
+fn strangers_cannot_make_many_names_wait_for_one_set() {
+    let mut gate = worker_with_sets(&Rc::default());
+    let unavailable = Refusal::Key(KeyProblem::Unavailable);
+    let mut limited = 0;
+    for number in 0..100 {
+        let decision = request(
+            &mut gate,
+            number,
+            &with_kid(&format!("k-{number}"), "n"),
+            now(),
+        );
+        if !matches!(decision, Decision::Wait) {
+            assert_eq!(refusal(decision), unavailable);
+            limited += 1;
+        }
+    }
+    assert_eq!(limited, 50);
+    // A name that waits already takes nothing.
+    assert_waits(&request(&mut gate, 200, &with_kid("k-0", "n"), now()));
+    assert_eq!(gate.begin_fetches(now()).len(), 1);
+    assert_eq!(set(&mut gate, &["k1"], now()).len(), 51);
+    // Nobody could ask for it, and yet it came.
+    assert_accepted(&request(&mut gate, 201, &with_kid("k1", "n1"), now()));
+}
