@@ -116,6 +116,12 @@ fn token(number: u32) -> String {
     TestSigner::service().token(&format!("n{number}"))
 }
 
+/// A token with a `jti` and a `kid` of its own.
+fn with_kid(kid: &str, id: &str) -> String {
+    let header = serde_json::json!({"alg": "RS256", "kid": kid});
+    TestSigner::service().sign_with(&header, &TestSigner::claims(id))
+}
+
 fn key_id() -> FetchId {
     FetchId::Key(TestSigner::key_name())
 }

@@ -215,7 +215,7 @@ impl RemoteKeys {
             let mut unknown = Vec::new();
             for wanted in self.wanted.remove(&fetch.id).unwrap_or_default() {
                 match self.settled(&wanted.name, now) {
-                    Some(answer) => answers.push((wanted.name, answer)),
+                    Some(answer) => answers.push((self.finish(wanted), answer)),
                     None => unknown.push(wanted),
                 }
             }
@@ -250,12 +250,18 @@ impl RemoteKeys {
             self.keep(name, fetched, now);
         }
         self.shared.release(id);
-        for Wanted { name, limited } in wanted {
-            if limited && self.cache.had(&name) {
-                self.limit.give_back();
-            }
+        for wanted in wanted {
+            self.finish(wanted);
         }
         answers
+    }
+
+    /// There is an answer, whoever has fetched it. A key that it has brought does not count.
+    fn finish(&mut self, Wanted { name, limited }: Wanted) -> KeyName {
+        if limited && self.cache.had(&name) {
+            self.limit.give_back();
+        }
+        name
     }
 
     /// Keeps an answer and publishes it. Where the key server is down and a key is at hand that

@@ -11,12 +11,6 @@ fn worker_with_sets(shared: &Rc<InMemory>) -> Gate {
     worker_of(Source::Sets(jwks), shared)
 }
 
-/// A token with a `jti` and a `kid` of its own.
-fn with_kid(kid: &str, id: &str) -> String {
-    let header = serde_json::json!({"alg": "RS256", "kid": kid});
-    TestSigner::service().sign_with(&header, &TestSigner::claims(id))
-}
-
 fn set_id() -> FetchId {
     FetchId::Set("svc".into())
 }

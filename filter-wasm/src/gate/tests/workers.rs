@@ -160,3 +160,20 @@ fn a_key_that_is_used_past_its_time_ends_with_the_refusal_of_another_worker() {
     let decision = request(&mut two, 4, &token(6), late);
     assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Expired));
 }
+
+#[test]
+fn keys_that_another_worker_brings_do_not_count_as_unknown() {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    for number in 0..=50 {
+        let kid = format!("k-{number}");
+        let token = |id: &str| with_kid(&kid, &format!("{id}{number}"));
+        assert_waits(&request(&mut one, 1, &token("a"), now()));
+        assert_waits(&request(&mut two, 1, &token("b"), now()));
+        let fetches = one.begin_fetches(now());
+        two.begin_fetches(now());
+        let jwk = TestSigner::service().public_key().to_jwk(&kid).to_string();
+        answer(&mut one, &fetches[0].id, 200, &jwk, now());
+        assert_accepted(&two.collect_from_others(now())[0].1);
+    }
+}
