@@ -266,6 +266,15 @@ fn while_the_registry_is_down_a_key_serves_past_its_time_but_not_for_ever() {
     gate.begin_fetches(later(110));
     assert_accepted(&down(&mut gate, later(110))[0].1);
     assert_accepted(&request(&mut gate, 3, &fresh(3, 110), later(110)));
+    assert!(!gate.has_work());
+    // It is asked again soon, and nobody waits while it is.
+    for number in [5, 6] {
+        assert_accepted(&request(&mut gate, number, &fresh(number, 112), later(112)));
+    }
+    assert_eq!(gate.begin_fetches(later(112)).len(), 1);
+    assert_accepted(&request(&mut gate, 7, &fresh(7, 116), later(116)));
+    assert!(down(&mut gate, later(117)).is_empty());
+    assert_accepted(&request(&mut gate, 8, &fresh(8, 117), later(117)));
     assert_waits(&request(&mut gate, 4, &fresh(4, 160), later(160)));
     gate.begin_fetches(later(160));
     let (_, decision) = down(&mut gate, later(160)).remove(0);

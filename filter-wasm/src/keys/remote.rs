@@ -71,13 +71,16 @@ impl RemoteKeys {
         match self.look_up(name, now) {
             Lookup::Fresh(answer) => self.at_hand(answer),
             Lookup::RefreshAhead(answer) => {
-                if let Some(fetch) = self.source.fetch_of(name) {
-                    self.ask_for(name, fetch, false);
-                }
+                self.ask_again(name);
                 self.at_hand(answer)
             }
             Lookup::Stale(answer) => {
                 count_one(&self.events.stale_keys);
+                self.at_hand(answer)
+            }
+            Lookup::StaleRetry(answer) => {
+                count_one(&self.events.stale_keys);
+                self.ask_again(name);
                 self.at_hand(answer)
             }
             Lookup::Unknown => self.not_at_hand(name, now),
@@ -150,7 +153,7 @@ impl RemoteKeys {
                 count_one(&self.events.stale_keys);
                 Some(answer)
             }
-            Lookup::RefreshAhead(_) | Lookup::Unknown => None,
+            Lookup::RefreshAhead(_) | Lookup::StaleRetry(_) | Lookup::Unknown => None,
         }
     }
 
@@ -164,6 +167,13 @@ impl RemoteKeys {
         self.wanted
             .get(id)
             .is_some_and(|wanted| wanted.iter().any(|it| it.name == *name))
+    }
+
+    /// Asks for a key that is at hand.
+    fn ask_again(&mut self, name: &KeyName) {
+        if let Some(fetch) = self.source.fetch_of(name) {
+            self.ask_for(name, fetch, false);
+        }
     }
 
     fn ask_for(&mut self, name: &KeyName, fetch: Fetch, limited: bool) {
