@@ -84,9 +84,13 @@ fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
 }
 
 fn worker(shared: &Rc<InMemory>) -> Gate {
+    worker_that_caches(cache(), shared)
+}
+
+fn worker_that_caches(cache: Cache, shared: &Rc<InMemory>) -> Gate {
     let registry = Keyregistry {
         endpoint: endpoint("/"),
-        cache: cache(),
+        cache,
     };
     worker_of(Source::Registry(registry), shared)
 }

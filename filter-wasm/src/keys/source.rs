@@ -97,10 +97,11 @@ impl Source {
         }
     }
 
-    /// A name for the key server that is the same on every worker.
+    /// A name for the key server and for how long its keys are used, the same on every worker.
+    /// Answers are kept apart by it: with another `cache.duration` they have another time.
     pub(super) fn identity(&self) -> String {
         let of = |e: &Endpoint| format!("{} {} {}", e.cluster, e.authority, e.path);
-        match self {
+        let key_server = match self {
             Self::Registry(registry) => of(&registry.endpoint),
             Self::Sets(sets) => {
                 let sets = sets
@@ -109,7 +110,8 @@ impl Source {
                     .map(|(issuer, e)| format!("{issuer} {}", of(e)));
                 sets.collect::<Vec<_>>().join(" ")
             }
-        }
+        };
+        format!("{} ms {key_server}", self.cache_duration().as_millis())
     }
 
     fn cache_duration(&self) -> Duration {

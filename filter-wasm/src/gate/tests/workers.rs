@@ -177,3 +177,18 @@ fn keys_that_another_worker_brings_do_not_count_as_unknown() {
         assert_accepted(&two.collect_from_others(now())[0].1);
     }
 }
+
+#[test]
+fn a_key_of_a_configuration_with_a_longer_duration_is_not_taken_over() {
+    let shared = Rc::default();
+    worker_with_key(&shared);
+    let cache = Cache {
+        duration: Duration::from_secs(10),
+        ..cache()
+    };
+    let mut gate = worker_that_caches(cache, &shared);
+    assert_waits(&request(&mut gate, 1, &token(2), now()));
+    assert_eq!(gate.begin_fetches(now()).len(), 1);
+    assert_accepted(&found(&mut gate, now())[0].1);
+    assert_waits(&request(&mut gate, 2, &token(3), later(10)));
+}
