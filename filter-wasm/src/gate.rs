@@ -15,16 +15,20 @@ use jwt_core::excludes::is_excluded;
 use jwt_core::handover::Handover;
 use jwt_core::key::KeyName;
 use jwt_core::machine::{KeyAnswer, Machine, Progress};
-use jwt_core::nonce::{NonceClaim, NonceStore};
+use jwt_core::nonce::NonceStore;
 use jwt_core::policy::Policy;
-use jwt_core::refusal::Refusal;
+use jwt_core::refusal::{KeyProblem, Refusal};
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::signature::SignatureVerifier;
 use jwt_core::time::Timestamp;
 use jwt_core::token_cache::TokenCache;
-use jwt_core::verify::{AgreedToken, CurrentToken, VerifiedToken};
-use std::collections::BTreeMap;
+use jwt_core::verify::{CurrentToken, VerifiedToken};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+
+/// Requests that wait at once. A key server that does not answer holds each for as long as an
+/// answer may take.
+const MAX_WAITING: usize = 10_000;
 
 /// The host's number of a request.
 pub type StreamId = u32;
@@ -84,13 +88,8 @@ pub struct Gate {
 }
 
 struct Waiting {
-    pause: Pause,
+    token: CurrentToken,
     redirect_from: Option<String>,
-}
-
-enum Pause {
-    ForKey(CurrentToken),
-    ForClaim(AgreedToken),
 }
 
 impl Gate {
@@ -141,10 +140,10 @@ impl Gate {
         let redirect_from = self.redirect_from(head);
         match credentials::token(head, self.access.cookies_enabled) {
             Err(refusal) => self.refuse(refusal, redirect_from),
-            Ok(token) => {
-                let progress = self.machine().start(&token, now);
-                self.settle(stream, progress, redirect_from)
-            }
+            Ok(token) => match self.machine().start(&token, now) {
+                Progress::Done(result) => self.decide(result, redirect_from),
+                Progress::AwaitsKey(token) => self.wait(stream, token, redirect_from),
+            },
         }
     }
 
@@ -172,10 +171,7 @@ impl Gate {
             Keys::Preshared(..) => Vec::new(),
             Keys::Remote(keys) => keys.collect_from_others(now),
         };
-        answers
-            .iter()
-            .flat_map(|(name, answer)| self.resume(name, answer, now))
-            .collect()
+        self.resume(answers.iter().map(|(name, answer)| (name, answer)), now)
     }
 
     /// A key server has answered, or cannot be asked.
@@ -189,54 +185,25 @@ impl Gate {
             return Answered::default();
         };
         let answers = keys.record(id, response, now);
-        let decisions = answers
-            .iter()
-            .flat_map(|(name, f)| self.resume(name, &f.answer, now));
-        Answered {
-            decisions: decisions.collect(),
-            answers,
-        }
+        let decisions = self.resume(answers.iter().map(|(name, f)| (name, &f.answer)), now);
+        Answered { answers, decisions }
     }
 
-    /// The answer to the claim of a waiting request's nonce; `None` when it waits for none.
-    pub fn on_claimed(&mut self, stream: StreamId, claim: NonceClaim) -> Option<Decision> {
-        let waits = matches!(self.waiting.get(&stream)?.pause, Pause::ForClaim(_));
-        match self.waiting.remove(&stream).filter(|_| waits)? {
-            Waiting {
-                pause: Pause::ForClaim(token),
-                redirect_from,
-            } => {
-                let progress = Machine::resume_with_claim(token, claim);
-                Some(self.settle(stream, progress, redirect_from))
-            }
-            Waiting {
-                pause: Pause::ForKey(_),
-                ..
-            } => None,
-        }
-    }
-
-    /// Lets go of the requests that wait for a key.
-    fn resume(
+    /// Lets go of the requests that wait for these keys.
+    fn resume<'a>(
         &mut self,
-        name: &KeyName,
-        answer: &KeyAnswer,
+        answers: impl Iterator<Item = (&'a KeyName, &'a KeyAnswer)>,
         now: Timestamp,
     ) -> Vec<(StreamId, Decision)> {
-        let waits = |_: &StreamId, waiting: &mut Waiting| matches!(&waiting.pause, Pause::ForKey(token) if token.key_wanted() == name);
+        let answers: HashMap<_, _> = answers.collect();
+        let waits = |_: &StreamId, it: &mut Waiting| answers.contains_key(it.token.key_wanted());
         let waiters: Vec<_> = self.waiting.extract_if(.., waits).collect();
         let mut decisions = Vec::with_capacity(waiters.len());
-        for (
-            stream,
-            Waiting {
-                pause,
-                redirect_from,
-            },
-        ) in waiters
-        {
-            if let Pause::ForKey(token) = pause {
-                let progress = self.machine().resume_with_key(token, answer.clone(), now);
-                decisions.push((stream, self.settle(stream, progress, redirect_from)));
+        for (stream, waiting) in waiters {
+            if let Some(&answer) = answers.get(waiting.token.key_wanted()) {
+                let mut machine = self.machine();
+                let result = machine.resume_with_key(waiting.token, answer.clone(), now);
+                decisions.push((stream, self.decide(result, waiting.redirect_from)));
             }
         }
         decisions
@@ -272,32 +239,38 @@ impl Gate {
         }
     }
 
-    fn settle(
+    fn wait(
         &mut self,
         stream: StreamId,
-        progress: Progress,
+        token: CurrentToken,
         redirect_from: Option<String>,
     ) -> Decision {
-        let pause = match progress {
-            Progress::Done(Ok(token)) => {
+        if self.waiting.len() >= MAX_WAITING {
+            return self.refuse(KeyProblem::Unavailable.into(), redirect_from);
+        }
+        let waiting = Waiting {
+            token,
+            redirect_from,
+        };
+        self.waiting.insert(stream, waiting);
+        Decision::Wait
+    }
+
+    fn decide(
+        &self,
+        result: Result<VerifiedToken, Refusal>,
+        redirect_from: Option<String>,
+    ) -> Decision {
+        match result {
+            Ok(token) => {
                 count_one(&self.parts.events.accepted);
                 if token.was_known() {
                     count_one(&self.parts.events.token_cache_hits);
                 }
-                return Decision::Accept(token);
+                Decision::Accept(token)
             }
-            Progress::Done(Err(refusal)) => return self.refuse(refusal, redirect_from),
-            Progress::AwaitsKey(token) => Pause::ForKey(token),
-            Progress::AwaitsClaim(token) => Pause::ForClaim(token),
-        };
-        self.waiting.insert(
-            stream,
-            Waiting {
-                pause,
-                redirect_from,
-            },
-        );
-        Decision::Wait
+            Err(refusal) => self.refuse(refusal, redirect_from),
+        }
     }
 
     fn refuse(&self, refusal: Refusal, redirect_from: Option<String>) -> Decision {

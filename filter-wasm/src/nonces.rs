@@ -6,7 +6,6 @@ use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
 use jwt_core::nonce_bucket::{self, BucketClaim, Buckets, ENTRY_SIZE, HashKey};
 use jwt_core::time::Timestamp;
 use std::rc::Rc;
-use std::task::Poll;
 
 /// In every key of the shared data. It changes with the format of the values, since these
 /// outlive a reload of the filter.
@@ -51,25 +50,25 @@ impl SharedNonces {
 }
 
 impl NonceStore for SharedNonces {
-    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim> {
+    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> NonceClaim {
         let place = self.buckets.place(&self.scope, nonce);
         let key = [&*self.prefix, &*place.bucket.to_string()].concat();
         for _ in 0..ATTEMPTS {
             let (bytes, version) = self.shared.get(&key);
             let next = match nonce_bucket::claim(&bytes, place, nonce.expires, now) {
                 BucketClaim::Fresh(next) => next,
-                BucketClaim::Replayed => return Poll::Ready(NonceClaim::Replayed),
-                BucketClaim::Full => return Poll::Ready(NonceClaim::Full),
+                BucketClaim::Replayed => return NonceClaim::Replayed,
+                BucketClaim::Full => return NonceClaim::Full,
             };
             if self.shared.set(&key, &next, version).is_ok() {
                 let difference = entries(&next) - entries(&bytes);
                 self.events
                     .nonces
                     .set(self.events.nonces.get() + difference);
-                return Poll::Ready(NonceClaim::Fresh);
+                return NonceClaim::Fresh;
             }
         }
-        Poll::Ready(NonceClaim::Unavailable)
+        NonceClaim::Unavailable
     }
 }
 
@@ -106,10 +105,7 @@ mod tests {
     }
 
     fn claim(store: &mut SharedNonces, token_id: &str) -> NonceClaim {
-        match store.claim(&nonce(token_id), at(10)) {
-            Poll::Ready(claim) => claim,
-            Poll::Pending => panic!("shared data answers at once"),
-        }
+        store.claim(&nonce(token_id), at(10))
     }
 
     fn worker(shared: &Rc<InMemory>, scope: &str, fresh_key: u8) -> SharedNonces {

@@ -38,6 +38,8 @@ struct Key {
     /// From then on a use asks for a fresh one, ahead of the need.
     refresh_at: Timestamp,
     expires: Timestamp,
+    /// Until then it may serve while the key server is down.
+    serves_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,9 @@ pub enum Lookup {
     RefreshAhead(KeyAnswer),
     /// The answer while the key server is down: a key past its time.
     Stale(KeyAnswer),
+    /// The same, when it is time to ask the key server again. Nobody has to wait until it has
+    /// failed again.
+    StaleRetry(KeyAnswer),
     /// Nothing.
     Unknown,
 }
@@ -75,10 +80,10 @@ impl KeyCache {
 
     /// What is known of a key at `now`.
     pub fn get(&mut self, name: &KeyName, now: Timestamp) -> Lookup {
-        let problem = self
-            .problems
-            .get(name)
-            .filter(|problem| problem.expires > now);
+        let last = self.problems.get(name);
+        let failed_lately =
+            last.is_some_and(|last| last.problem == KeyProblem::Unavailable && last.is_recent(now));
+        let problem = last.filter(|last| last.expires > now);
         let problem = problem.map(|problem| problem.problem);
         match (self.keys.get(name), problem) {
             (Some(key), _) if key.refresh_at > now => Lookup::Fresh(Ok(key.key.clone())),
@@ -87,10 +92,11 @@ impl KeyCache {
                 Lookup::Fresh(Ok(key.key.clone()))
             }
             (Some(key), None) if key.expires > now => Lookup::RefreshAhead(Ok(key.key.clone())),
-            (Some(key), Some(KeyProblem::Unavailable))
-                if key.expires + self.stale_if_error > now =>
-            {
+            (Some(key), Some(KeyProblem::Unavailable)) if key.serves_until > now => {
                 Lookup::Stale(Ok(key.key.clone()))
+            }
+            (Some(key), None) if failed_lately && key.serves_until > now => {
+                Lookup::StaleRetry(Ok(key.key.clone()))
             }
             (_, Some(problem)) => Lookup::Fresh(Err(problem)),
             (_, None) => Lookup::Unknown,
@@ -102,9 +108,26 @@ impl KeyCache {
         self.keys.peek(name).map(|key| key.expires)
     }
 
+    /// Until when the key server is not asked for the key again, since it could not be asked.
+    pub fn left_alone_until(&self, name: &KeyName) -> Option<Timestamp> {
+        let problem = self.problems.peek(name)?;
+        (problem.problem == KeyProblem::Unavailable).then_some(problem.expires)
+    }
+
     /// Whether the key was had before, in its time or not.
     pub fn had(&self, name: &KeyName) -> bool {
         self.keys.contains(name)
+    }
+
+    /// The keys of an issuer that were had before, in their time or not.
+    pub fn names_of(&self, issuer: &str) -> Vec<KeyName> {
+        let names = self.keys.iter().map(|(name, _)| name);
+        names.filter(|it| it.issuer() == issuer).cloned().collect()
+    }
+
+    /// Forgets a key that is not to be used again.
+    pub fn remove(&mut self, name: &KeyName) {
+        self.keys.pop(name);
     }
 
     /// Remembers an answer for as long as it may be used. It replaces what was known before: a
@@ -120,12 +143,19 @@ impl KeyCache {
                 // time left for a second attempt.
                 let latest = lifetime.saturating_mul(9) / 10;
                 let refresh_at = now + shortened(latest, 6, self.chance(name, now));
+                // What must not be used without asking has no time to serve after.
+                let serves_until = if lifetime.is_zero() {
+                    expires
+                } else {
+                    expires + self.stale_if_error
+                };
                 self.keys.put(
                     name.clone(),
                     Key {
                         key: key.clone(),
                         refresh_at,
                         expires,
+                        serves_until,
                     },
                 );
             }
@@ -147,7 +177,7 @@ impl KeyCache {
     /// alone: `first`, and twice as long each time it happens again, less up to a half by chance.
     pub fn put_failure(&mut self, name: &KeyName, first: Duration, now: Timestamp) -> Duration {
         let key = self.keys.peek(name);
-        let serves = key.is_some_and(|key| key.expires + self.stale_if_error > now);
+        let serves = key.is_some_and(|key| key.serves_until > now);
         let longest = if serves {
             LONGEST_PAUSE_WITH_KEY
         } else {
@@ -167,7 +197,7 @@ impl KeyCache {
     /// How often in a row the key server could not be asked. What is long past does not count.
     fn failures(&self, name: &KeyName, now: Timestamp) -> u32 {
         let last = self.problems.peek(name);
-        let recent = last.filter(|last| last.expires + LONGEST_PAUSE_WITH_KEY > now);
+        let recent = last.filter(|last| last.is_recent(now));
         recent.map_or(0, |last| last.failures)
     }
 
@@ -178,6 +208,13 @@ impl KeyCache {
         name.hash(&mut hasher);
         // The lowest bits are as random as all.
         hasher.finish() as u16
+    }
+}
+
+impl Problem {
+    /// Whether it says something of the present, though its time may be over.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        self.expires + LONGEST_PAUSE_WITH_KEY > now
     }
 }
 
@@ -220,6 +257,7 @@ mod tests {
             Lookup::Fresh(Err(_)) => "refused",
             Lookup::RefreshAhead(_) => "refresh",
             Lookup::Stale(_) => "stale",
+            Lookup::StaleRetry(_) => "retry",
             Lookup::Unknown => "unknown",
         }
     }
@@ -302,9 +340,34 @@ mod tests {
         assert_eq!(state(&mut cache, "a", 95), "fresh");
         put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 105);
         assert_eq!(state(&mut cache, "a", 110), "stale");
-        assert_eq!(state(&mut cache, "a", 115), "unknown");
+        assert_eq!(state(&mut cache, "a", 115), "retry");
         put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 150);
         assert_eq!(state(&mut cache, "a", 151), "unavailable");
+    }
+
+    #[test]
+    fn a_failure_long_ago_lets_no_key_outlive_its_time() {
+        let cache = |stale_if_error| {
+            let stale_if_error = Duration::from_secs(stale_if_error);
+            let mut cache = KeyCache::new(NonZeroUsize::MIN, stale_if_error, 0);
+            put(&mut cache, "a", key(), 100, 0);
+            put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 90);
+            cache
+        };
+        assert_eq!(state(&mut cache(50), "a", 149), "retry");
+        assert_eq!(state(&mut cache(50), "a", 150), "unknown");
+        assert_eq!(state(&mut cache(500), "a", 159), "retry");
+        assert_eq!(state(&mut cache(500), "a", 160), "unknown");
+    }
+
+    #[test]
+    fn a_key_that_must_not_be_kept_does_not_outlive_its_time() {
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 0, 0);
+        assert_eq!(state(&mut cache, "a", 0), "unknown");
+        cache.put_failure(&name("a"), Duration::from_secs(1), at(0));
+        assert_eq!(state(&mut cache, "a", 0), "unavailable");
+        assert_eq!(state(&mut cache, "a", 2), "unknown");
     }
 
     #[test]
@@ -315,6 +378,15 @@ mod tests {
         assert_eq!(state(&mut cache, "a", 86), "refused");
         put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 96);
         assert_eq!(state(&mut cache, "a", 97), "unavailable");
+    }
+
+    #[test]
+    fn the_names_of_an_issuers_keys_are_known() {
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 100, 0);
+        put(&mut cache, "x", Err(KeyProblem::Unknown), 10, 0);
+        assert_eq!(cache.names_of("svc"), [name("a")]);
+        assert!(cache.names_of("another").is_empty());
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Drives a token through the steps of [`crate::verify`] and pauses where an answer has to come
-//! from outside: for the key, and for the nonce.
+//! Drives a token through the steps of [`crate::verify`] and pauses where the key has to come from
+//! outside.
 
 use crate::key::{KeyName, PublicKey};
-use crate::nonce::{NonceClaim, NonceStore};
+use crate::nonce::NonceStore;
 use crate::policy::Policy;
 use crate::refusal::{KeyProblem, Refusal};
 use crate::signature::SignatureVerifier;
 use crate::time::Timestamp;
 use crate::token_cache::TokenCache;
-use crate::verify::{AgreedToken, CurrentToken, VerifiedToken};
+use crate::verify::{CurrentToken, VerifiedToken};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -43,8 +43,6 @@ pub enum Progress {
     Done(Result<VerifiedToken, Refusal>),
     /// It goes on with [`Machine::resume_with_key`].
     AwaitsKey(CurrentToken),
-    /// It goes on with [`Machine::resume_with_claim`].
-    AwaitsClaim(AgreedToken),
 }
 
 impl Machine<'_> {
@@ -59,40 +57,25 @@ impl Machine<'_> {
             Err(refusal) => Progress::Done(Err(refusal)),
             Ok(token) => match self.keys.key(token.key_wanted(), now) {
                 Poll::Pending => Progress::AwaitsKey(token),
-                Poll::Ready(answer) => self.resume_with_key(token, answer, now),
+                Poll::Ready(answer) => Progress::Done(self.resume_with_key(token, answer, now)),
             },
         }
     }
 
-    /// Goes on with the key that a paused token wanted.
+    /// Goes on with the key that a paused token wanted, to the end.
     pub fn resume_with_key(
         &mut self,
         token: CurrentToken,
         answer: KeyAnswer,
         now: Timestamp,
-    ) -> Progress {
-        let agreed = answer
-            .map_err(Refusal::from)
-            .and_then(|key| token.check_signature(key, self.signatures, self.policy))
-            .and_then(|agreed| agreed.check_time(now).map(|()| agreed));
-        match agreed {
-            Err(refusal) => Progress::Done(Err(refusal)),
-            Ok(agreed) => {
-                if let (Some(cache), Some(proven)) = (&mut self.token_cache, agreed.newly_proven())
-                {
-                    cache.put(proven);
-                }
-                match self.nonces.claim(&agreed.nonce(), now) {
-                    Poll::Pending => Progress::AwaitsClaim(agreed),
-                    Poll::Ready(claim) => Self::resume_with_claim(agreed, claim),
-                }
-            }
+    ) -> Result<VerifiedToken, Refusal> {
+        let agreed = token.check_signature(answer?, self.signatures, self.policy)?;
+        agreed.check_time(now)?;
+        if let (Some(cache), Some(proven)) = (&mut self.token_cache, agreed.newly_proven()) {
+            cache.put(proven);
         }
-    }
-
-    /// Concludes with the answer to the claim of a paused token's nonce.
-    pub fn resume_with_claim(token: AgreedToken, claim: NonceClaim) -> Progress {
-        Progress::Done(token.conclude(claim))
+        let claim = self.nonces.claim(&agreed.nonce(), now);
+        agreed.conclude(claim)
     }
 }
 
@@ -100,7 +83,7 @@ impl Machine<'_> {
 mod tests {
     use super::*;
     use crate::audience::Audience;
-    use crate::nonce::{Nonce, VoidNonceStore};
+    use crate::nonce::{Nonce, NonceClaim, VoidNonceStore};
     use crate::policy::ClaimsVerifier;
     use crate::signature::PureRust;
     use crate::testing::{NOW, TestSigner};
@@ -110,11 +93,11 @@ mod tests {
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Keys and nonces in memory; either can be told to keep the machine waiting.
+    /// Keys and nonces in memory. Keys can be told to keep the machine waiting, and nonces to fail.
     #[derive(Default)]
     struct World {
         keys_pending: bool,
-        nonces_pending: bool,
+        claim_fails: Option<NonceClaim>,
         wanted: Vec<KeyName>,
         claimed: HashSet<String>,
     }
@@ -132,17 +115,15 @@ mod tests {
         }
     }
 
-    struct Nonces<'a>(&'a mut HashSet<String>, bool);
+    struct Nonces<'a>(&'a mut HashSet<String>, Option<NonceClaim>);
 
     impl NonceStore for Nonces<'_> {
-        fn claim(&mut self, nonce: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
-            let fresh = self
-                .0
-                .insert(format!("{} {}", nonce.issuer, nonce.token_id));
-            match (self.1, fresh) {
-                (true, _) => Poll::Pending,
-                (false, true) => Poll::Ready(NonceClaim::Fresh),
-                (false, false) => Poll::Ready(NonceClaim::Replayed),
+        fn claim(&mut self, nonce: &Nonce<'_>, _: Timestamp) -> NonceClaim {
+            let name = format!("{} {}", nonce.issuer, nonce.token_id);
+            match self.1 {
+                Some(failure) => failure,
+                None if self.0.insert(name) => NonceClaim::Fresh,
+                None => NonceClaim::Replayed,
             }
         }
     }
@@ -153,7 +134,7 @@ mod tests {
                 policy,
                 keys: &mut Keys(&mut self.wanted, self.keys_pending),
                 signatures: &PureRust,
-                nonces: &mut Nonces(&mut self.claimed, self.nonces_pending),
+                nonces: &mut Nonces(&mut self.claimed, self.claim_fails),
                 token_cache: None,
             })
         }
@@ -363,10 +344,9 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_pauses_for_the_key_and_for_the_nonce() {
+    fn the_machine_pauses_for_the_key() {
         let mut world = World {
             keys_pending: true,
-            nonces_pending: true,
             ..World::default()
         };
         let token = TestSigner::service().token("n1");
@@ -375,14 +355,12 @@ mod tests {
             panic!("expected a pause for the key");
         };
         assert_eq!(paused.key_wanted(), &TestSigner::key_name());
-        let next = world.run(&policy, |m| {
+        assert!(world.claimed.is_empty());
+        let end = world.run(&policy, |m| {
             m.resume_with_key(paused, Ok(service_key()), at(NOW))
         });
-        let Progress::AwaitsClaim(paused) = next else {
-            panic!("expected a pause for the nonce")
-        };
-        assert_eq!(paused.nonce().token_id, "n1");
-        assert!(done(Machine::resume_with_claim(paused, NonceClaim::Fresh)).is_ok());
+        assert!(end.is_ok());
+        assert!(world.claimed.contains("svc n1"));
     }
 
     #[test]
@@ -400,7 +378,7 @@ mod tests {
         let end = world.run(&policy, |m| {
             m.resume_with_key(paused, Ok(service_key()), late)
         });
-        assert_eq!(done(end).unwrap_err(), Refusal::Expired);
+        assert_eq!(end.unwrap_err(), Refusal::Expired);
         assert!(world.claimed.is_empty());
     }
 
@@ -411,15 +389,11 @@ mod tests {
             (NonceClaim::Unavailable, Refusal::NonceStoreUnavailable),
         ] {
             let mut world = World {
-                nonces_pending: true,
+                claim_fails: Some(claim),
                 ..World::default()
             };
             let token = TestSigner::service().token("n1");
-            let paused = world.run(&policy(), |machine| machine.start(&token, at(NOW)));
-            let Progress::AwaitsClaim(paused) = paused else {
-                panic!("expected a pause")
-            };
-            let refused = done(Machine::resume_with_claim(paused, claim)).unwrap_err();
+            let refused = world.verify(&policy(), &token).unwrap_err();
             assert!(refused.is_temporary());
             assert_eq!(refused, refusal);
         }

@@ -1,7 +1,6 @@
 //! Single use: a nonce is claimed once, atomically, or the request is refused.
 
 use crate::time::Timestamp;
-use std::task::Poll;
 
 /// What makes a token the same token again: (`iss`, `jti`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +29,8 @@ pub enum NonceClaim {
 /// Remembers nonces until they expire.
 pub trait NonceStore {
     /// Claims a nonce: of any number of concurrent claims of one nonce, one is answered
-    /// [`NonceClaim::Fresh`]. Pending when the answer has to come from elsewhere.
-    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim>;
+    /// [`NonceClaim::Fresh`].
+    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> NonceClaim;
 
     /// Whether a token may be used again, so that it is worth while to remember it.
     fn permits_reuse(&self) -> bool {
@@ -44,8 +43,8 @@ pub trait NonceStore {
 pub struct VoidNonceStore;
 
 impl NonceStore for VoidNonceStore {
-    fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
-        Poll::Ready(NonceClaim::Fresh)
+    fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> NonceClaim {
+        NonceClaim::Fresh
     }
 
     fn permits_reuse(&self) -> bool {

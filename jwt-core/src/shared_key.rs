@@ -18,14 +18,16 @@ use std::time::Duration;
 /// How many slots there are.
 pub const SLOTS: u64 = 4096;
 
+/// What is in the slot of a key.
 #[derive(Serialize, Deserialize)]
-struct Record {
+pub struct Record {
     key_server: String,
     issuer: String,
     key_id: String,
     /// Milliseconds since 1970.
     expires: i64,
     answer: Answer,
+    is_refused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,8 +56,15 @@ pub fn slot(key_server: &str, name: &KeyName) -> u64 {
     hash(&[key_server, name.issuer(), name.key_id()]) % SLOTS
 }
 
-/// What to put into the slot of an answer that may be used until `expires`.
-pub fn encode(key_server: &str, name: &KeyName, answer: &KeyAnswer, expires: Timestamp) -> Vec<u8> {
+/// What to put into the slot of an answer that may be used until `expires`. `before` is what is
+/// in the slot.
+pub fn encode(
+    key_server: &str,
+    name: &KeyName,
+    answer: &KeyAnswer,
+    expires: Timestamp,
+    before: &[u8],
+) -> Vec<u8> {
     let record = Record {
         key_server: key_server.to_owned(),
         issuer: name.issuer().to_owned(),
@@ -69,36 +78,51 @@ pub fn encode(key_server: &str, name: &KeyName, answer: &KeyAnswer, expires: Tim
             Err(KeyProblem::Unusable) => Answer::Unusable,
             Err(KeyProblem::Unavailable) => Answer::Unavailable,
         },
+        is_refused: match answer {
+            Ok(_) => false,
+            // A key server that could not be asked has taken nothing back.
+            Err(KeyProblem::Unavailable) => {
+                decode(before, key_server, name).is_some_and(|before| before.is_refused)
+            }
+            Err(_) => true,
+        },
     };
     // Strings and integers always serialize; an empty slot would be a miss.
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
-/// The answer in a slot and how much longer it may be used, if it is the one wanted and still
-/// good.
-pub fn decode(
-    bytes: &[u8],
-    key_server: &str,
-    name: &KeyName,
-    now: Timestamp,
-) -> Option<(KeyAnswer, Duration)> {
+/// What a slot says of a key, if it is about that key.
+pub fn decode(bytes: &[u8], key_server: &str, name: &KeyName) -> Option<Record> {
     let record: Record = serde_json::from_slice(bytes).ok()?;
     let wanted = (key_server, name.issuer(), name.key_id());
-    let left = Timestamp::from_milliseconds(record.expires)?.since(now);
-    if (&*record.key_server, &*record.issuer, &*record.key_id) != wanted || left.is_zero() {
-        return None;
+    ((&*record.key_server, &*record.issuer, &*record.key_id) == wanted).then_some(record)
+}
+
+impl Record {
+    /// Whether the key server's last word on the key is that there is none to use. It has no
+    /// end: a copy of the key that somebody still has is not to be used either.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
-    let answer = match record.answer {
-        Answer::Jwk(jwk) => Ok(Rc::new(
-            PublicKey::from_jwk(jwk.to_string().as_bytes()).ok()?,
-        )),
-        Answer::Unknown => Err(KeyProblem::Unknown),
-        Answer::AwaitsApproval => Err(KeyProblem::AwaitsApproval),
-        Answer::Expired => Err(KeyProblem::Expired),
-        Answer::Unusable => Err(KeyProblem::Unusable),
-        Answer::Unavailable => Err(KeyProblem::Unavailable),
-    };
-    Some((answer, left))
+
+    /// The answer and how much longer it may be used, if it is still good.
+    pub fn answer(self, now: Timestamp) -> Option<(KeyAnswer, Duration)> {
+        let left = Timestamp::from_milliseconds(self.expires)?.since(now);
+        if left.is_zero() {
+            return None;
+        }
+        let answer = match self.answer {
+            Answer::Jwk(jwk) => Ok(Rc::new(
+                PublicKey::from_jwk(jwk.to_string().as_bytes()).ok()?,
+            )),
+            Answer::Unknown => Err(KeyProblem::Unknown),
+            Answer::AwaitsApproval => Err(KeyProblem::AwaitsApproval),
+            Answer::Expired => Err(KeyProblem::Expired),
+            Answer::Unusable => Err(KeyProblem::Unusable),
+            Answer::Unavailable => Err(KeyProblem::Unavailable),
+        };
+        Some((answer, left))
+    }
 }
 
 #[cfg(test)]
@@ -116,19 +140,25 @@ mod tests {
         Ok(Rc::new(TestSigner::service().public_key()))
     }
 
+    fn published(answer: &KeyAnswer, before: &[u8]) -> Vec<u8> {
+        let name = TestSigner::key_name();
+        encode("registry", &name, answer, at(NOW + 60), before)
+    }
+
+    fn read(bytes: &[u8]) -> Record {
+        decode(bytes, "registry", &TestSigner::key_name()).unwrap()
+    }
+
     #[test]
     fn a_key_is_handed_on_with_its_time() {
-        let name = TestSigner::key_name();
-        let bytes = encode("registry", &name, &key(), at(NOW + 60));
-        let (read, left) = decode(&bytes, "registry", &name, at(NOW)).unwrap();
-        assert_eq!(read.unwrap().spki(), key().unwrap().spki());
+        let (answer, left) = read(&published(&key(), b"")).answer(at(NOW)).unwrap();
+        assert_eq!(answer.unwrap().spki(), key().unwrap().spki());
         assert_eq!(left.as_secs(), 60);
-        assert!(slot("registry", &name) < SLOTS);
+        assert!(slot("registry", &TestSigner::key_name()) < SLOTS);
     }
 
     #[test]
     fn so_is_every_refusal() {
-        let name = TestSigner::key_name();
         for problem in [
             KeyProblem::Unknown,
             KeyProblem::AwaitsApproval,
@@ -136,20 +166,34 @@ mod tests {
             KeyProblem::Unusable,
             KeyProblem::Unavailable,
         ] {
-            let bytes = encode("registry", &name, &Err(problem), at(NOW + 1));
-            let (read, _) = decode(&bytes, "registry", &name, at(NOW)).unwrap();
-            assert_eq!(read.unwrap_err(), problem);
+            let record = read(&published(&Err(problem), b""));
+            assert_eq!(record.is_refused(), problem != KeyProblem::Unavailable);
+            let (answer, _) = record.answer(at(NOW)).unwrap();
+            assert_eq!(answer.unwrap_err(), problem);
         }
+    }
+
+    #[test]
+    fn a_refusal_stands_until_the_key_server_says_otherwise() {
+        let refused = published(&Err(KeyProblem::Expired), b"");
+        assert!(read(&refused).answer(at(NOW + 60)).is_none());
+        let down = published(&Err(KeyProblem::Unavailable), &refused);
+        assert!(read(&down).is_refused());
+        let down = published(&Err(KeyProblem::Unavailable), &down);
+        assert!(read(&down).is_refused());
+        let good = published(&key(), &down);
+        assert!(!read(&good).is_refused());
+        assert!(!read(&published(&Err(KeyProblem::Unavailable), &good)).is_refused());
     }
 
     #[test]
     fn another_key_an_expired_one_and_damage_are_misses() {
         let name = TestSigner::key_name();
-        let bytes = encode("registry", &name, &key(), at(NOW + 60));
+        let bytes = published(&key(), b"");
         let other = KeyName::new("svc".into(), "k2".into()).unwrap();
-        assert!(decode(&bytes, "registry", &other, at(NOW)).is_none());
-        assert!(decode(&bytes, "another", &name, at(NOW)).is_none());
-        assert!(decode(&bytes, "registry", &name, at(NOW + 60)).is_none());
-        assert!(decode(b"damage", "registry", &name, at(NOW)).is_none());
+        assert!(decode(&bytes, "registry", &other).is_none());
+        assert!(decode(&bytes, "another", &name).is_none());
+        assert!(read(&bytes).answer(at(NOW + 60)).is_none());
+        assert!(decode(b"damage", "registry", &name).is_none());
     }
 }

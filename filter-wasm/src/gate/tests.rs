@@ -1,3 +1,4 @@
+mod sets;
 mod token_reuse;
 mod workers;
 
@@ -7,14 +8,12 @@ use crate::nonces::SharedNonces;
 use crate::request::in_memory::Fields;
 use crate::shared_data::in_memory::InMemory;
 use jwt_core::audience::Audience;
-use jwt_core::config::filter::{Cache, Endpoint, Jwks, Keyregistry, PresharedKey};
+use jwt_core::config::filter::{Cache, Endpoint, Keyregistry, PresharedKey};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::excludes::Exclude;
-use jwt_core::nonce::{Nonce, VoidNonceStore};
-use jwt_core::refusal::KeyProblem;
+use jwt_core::nonce::{Nonce, NonceClaim, VoidNonceStore};
 use jwt_core::signature::PureRust;
 use jwt_core::testing::{NOW, TestSigner};
-use std::task::Poll;
 use std::time::Duration;
 
 fn now() -> Timestamp {
@@ -84,9 +83,13 @@ fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
 }
 
 fn worker(shared: &Rc<InMemory>) -> Gate {
+    worker_that_caches(cache(), shared)
+}
+
+fn worker_that_caches(cache: Cache, shared: &Rc<InMemory>) -> Gate {
     let registry = Keyregistry {
         endpoint: endpoint("/"),
-        cache: cache(),
+        cache,
     };
     worker_of(Source::Registry(registry), shared)
 }
@@ -114,6 +117,12 @@ fn request(gate: &mut Gate, stream: StreamId, token: &str, now: Timestamp) -> De
 /// A good token of its own for each number.
 fn token(number: u32) -> String {
     TestSigner::service().token(&format!("n{number}"))
+}
+
+/// A token with a `jti` and a `kid` of its own.
+fn with_kid(kid: &str, id: &str) -> String {
+    let header = serde_json::json!({"alg": "RS256", "kid": kid});
+    TestSigner::service().sign_with(&header, &TestSigner::claims(id))
 }
 
 fn key_id() -> FetchId {
@@ -260,6 +269,15 @@ fn while_the_registry_is_down_a_key_serves_past_its_time_but_not_for_ever() {
     gate.begin_fetches(later(110));
     assert_accepted(&down(&mut gate, later(110))[0].1);
     assert_accepted(&request(&mut gate, 3, &fresh(3, 110), later(110)));
+    assert!(!gate.has_work());
+    // It is asked again soon, and nobody waits while it is.
+    for number in [5, 6] {
+        assert_accepted(&request(&mut gate, number, &fresh(number, 112), later(112)));
+    }
+    assert_eq!(gate.begin_fetches(later(112)).len(), 1);
+    assert_accepted(&request(&mut gate, 7, &fresh(7, 116), later(116)));
+    assert!(down(&mut gate, later(117)).is_empty());
+    assert_accepted(&request(&mut gate, 8, &fresh(8, 117), later(117)));
     assert_waits(&request(&mut gate, 4, &fresh(4, 160), later(160)));
     gate.begin_fetches(later(160));
     let (_, decision) = down(&mut gate, later(160)).remove(0);
@@ -318,6 +336,21 @@ fn strangers_cannot_make_the_filter_flood_the_registry() {
 }
 
 #[test]
+fn no_more_requests_wait_than_there_is_room_for() {
+    let mut gate = worker(&Rc::default());
+    let token = token(1);
+    let all = MAX_WAITING as StreamId;
+    for stream in 0..all {
+        assert_waits(&request(&mut gate, stream, &token, now()));
+    }
+    let decision = request(&mut gate, all, &token, now());
+    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
+    gate.on_stream_end(0);
+    assert_waits(&request(&mut gate, all, &token, now()));
+    assert_eq!(down(&mut gate, now()).len(), MAX_WAITING);
+}
+
+#[test]
 fn a_name_that_no_url_can_carry_is_never_fetched() {
     let mut gate = worker(&Rc::default());
     let mut claims = TestSigner::claims("n1");
@@ -328,59 +361,12 @@ fn a_name_that_no_url_can_carry_is_never_fetched() {
     assert!(!gate.has_work());
 }
 
-#[test]
-fn a_set_has_all_keys_of_an_issuer() {
-    let jwks = Jwks {
-        issuers: vec![("svc".into(), endpoint("/jwks.json"))],
-        cache: cache(),
-    };
-    let mut gate = worker_of(Source::Sets(jwks), &Rc::default());
-    let with_kid = |kid: &str, id: &str| {
-        let header = serde_json::json!({"alg": "RS256", "kid": kid});
-        TestSigner::service().sign_with(&header, &TestSigner::claims(id))
-    };
-    assert_waits(&request(&mut gate, 1, &with_kid("k1", "n1"), now()));
-    assert_waits(&request(&mut gate, 2, &with_kid("gone", "n2"), now()));
-    let fetches = gate.begin_fetches(now());
-    assert_eq!(fetches.len(), 1);
-    assert_eq!(fetches[0].endpoint.path, "/jwks.json");
-    let other = TestSigner::service().public_key().to_jwk("k2");
-    let set = format!("{{\"keys\":[{},{other}]}}", jwk());
-    let decisions = answer(&mut gate, &fetches[0].id, 200, &set, now());
-    assert_eq!(decisions.len(), 2);
-    for (stream, decision) in decisions {
-        match stream {
-            1 => assert_accepted(&decision),
-            _ => assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown)),
-        }
-    }
-    assert_accepted(&request(&mut gate, 3, &with_kid("k2", "n3"), now()));
-    let mut claims = TestSigner::claims("n4");
-    claims["iss"] = "another".into();
-    let decision = request(&mut gate, 4, &TestSigner::service().sign(&claims), now());
-    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
-}
+/// A nonce store without room.
+struct Full;
 
-/// A nonce store that has to ask somebody.
-struct Remote;
-
-impl NonceStore for Remote {
-    fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> Poll<NonceClaim> {
-        Poll::Pending
-    }
-}
-
-#[test]
-fn a_request_may_wait_for_its_nonce() {
-    let mut gate = gate(rules(), preshared(), Box::new(Remote));
-    for (stream, claim) in [(1, NonceClaim::Fresh), (2, NonceClaim::Replayed)] {
-        assert_waits(&request(&mut gate, stream, &token(1), now()));
-        let decision = gate.on_claimed(stream, claim).unwrap();
-        assert_eq!(
-            matches!(decision, Decision::Accept(_)),
-            claim == NonceClaim::Fresh
-        );
-        assert!(gate.on_claimed(stream, claim).is_none());
+impl NonceStore for Full {
+    fn claim(&mut self, _: &Nonce<'_>, _: Timestamp) -> NonceClaim {
+        NonceClaim::Full
     }
 }
 
@@ -417,7 +403,7 @@ fn excluded_paths_and_permitted_preflights_need_no_token() {
 fn only_what_a_browser_follows_is_redirected() {
     let mut rules = rules();
     rules.access.auth_redirect_url = Some("https://login/".into());
-    let mut gate = gate(rules, preshared(), Box::new(Remote));
+    let mut gate = gate(rules, preshared(), Box::new(Full));
     let mut redirect_from = |more: &[(&str, &str)]| {
         let url = [
             (":scheme", "https"),
@@ -439,10 +425,5 @@ fn only_what_a_browser_follows_is_redirected() {
     ];
     assert_eq!(redirect_from(&preflight), None);
     let bearer = format!("Bearer {}", token(1));
-    gate.on_request(2, &Fields::of(&[("authorization", &bearer)]), now());
-    let full = gate.on_claimed(2, NonceClaim::Full);
-    let Some(Decision::Refuse(refused)) = full else {
-        panic!("{full:?}")
-    };
-    assert_eq!(refused.redirect_from, None);
+    assert_eq!(redirect_from(&[("authorization", &bearer)]), None);
 }

@@ -12,7 +12,7 @@ use jwt_core::rate_limit::RateLimit;
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::time::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,9 +21,9 @@ use std::time::Duration;
 /// Keys a worker keeps parsed, and refusals it remembers.
 const CACHE_CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// Fetches of keys never had before that a worker may make at once, and each second from then
-/// on. Those that bring a key do not count, so this bounds what a stranger with invented key ids
-/// can make the key server do.
+/// Keys never had before that a worker may ask for at once, and each second from then on. Those
+/// that are brought do not count, so this bounds what a stranger with invented key ids can make
+/// the key server do, and how many names wait for one set.
 const UNKNOWN_BURST: u32 = 50;
 const UNKNOWN_PER_SECOND: u32 = 5;
 
@@ -39,12 +39,16 @@ pub struct RemoteKeys {
     events: Rc<Events>,
     /// Fetches asked for and not yet begun.
     to_begin: Vec<Fetch>,
-    /// Every fetch asked for, with the names that are wanted of it.
-    wanted: HashMap<FetchId, Vec<KeyName>>,
+    /// Every fetch asked for, with what is wanted of it.
+    wanted: HashMap<FetchId, Vec<Wanted>>,
     /// Fetches that another worker makes.
     elsewhere: Vec<Fetch>,
-    /// Fetches that have taken from the limit.
-    limited: HashSet<FetchId>,
+}
+
+struct Wanted {
+    name: KeyName,
+    /// Whether it has taken from the limit.
+    limited: bool,
 }
 
 impl RemoteKeys {
@@ -60,23 +64,23 @@ impl RemoteKeys {
             to_begin: Vec::new(),
             wanted: HashMap::new(),
             elsewhere: Vec::new(),
-            limited: HashSet::new(),
         }
     }
 
     pub(super) fn key(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
-        match self.cache.get(name, now) {
+        match self.look_up(name, now) {
             Lookup::Fresh(answer) => self.at_hand(answer),
             Lookup::RefreshAhead(answer) => {
-                // Another worker may have done it already.
-                if let Some(fresh) = self.published(name, now) {
-                    return self.at_hand(fresh);
-                }
-                self.ask_for(name);
+                self.ask_again(name);
                 self.at_hand(answer)
             }
             Lookup::Stale(answer) => {
                 count_one(&self.events.stale_keys);
+                self.at_hand(answer)
+            }
+            Lookup::StaleRetry(answer) => {
+                count_one(&self.events.stale_keys);
+                self.ask_again(name);
                 self.at_hand(answer)
             }
             Lookup::Unknown => self.not_at_hand(name, now),
@@ -89,61 +93,101 @@ impl RemoteKeys {
     }
 
     fn not_at_hand(&mut self, name: &KeyName, now: Timestamp) -> Poll<KeyAnswer> {
-        if let Some(answer) = self.published(name, now) {
-            return self.at_hand(answer);
-        }
         count_one(&self.events.key_misses);
         let Some(fetch) = self.source.fetch_of(name) else {
             return Poll::Ready(Err(KeyProblem::Unknown));
         };
-        if !self.wanted.contains_key(&fetch.id) && !self.cache.had(name) {
-            if !self.limit.take(now) {
-                count_one(&self.events.limited_fetches);
-                return Poll::Ready(Err(KeyProblem::Unavailable));
-            }
-            self.limited.insert(fetch.id);
+        if self.wants(name, &fetch.id) {
+            return Poll::Pending;
         }
-        self.ask_for(name);
+        let limited = !self.cache.had(name);
+        if limited && !self.limit.take(now) {
+            count_one(&self.events.limited_fetches);
+            return Poll::Ready(Err(KeyProblem::Unavailable));
+        }
+        self.ask_for(name, fetch, limited);
         Poll::Pending
     }
 
-    /// What another worker has published and this one does not know yet.
-    fn published(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
-        let (answer, left) = self.shared.answer(name, now)?;
-        // It may be what this worker has published itself.
-        if self
-            .cache
-            .expires(name)
-            .is_some_and(|expires| now + left <= expires)
-        {
-            return None;
+    /// What is known of a key here, and, where that will not do for long, at the other workers.
+    fn look_up(&mut self, name: &KeyName, now: Timestamp) -> Lookup {
+        match self.cache.get(name, now) {
+            fresh @ Lookup::Fresh(_) => fresh,
+            _ => {
+                self.learn(name, now);
+                self.cache.get(name, now)
+            }
         }
-        self.cache.put(name, &answer, left, now);
-        Some(answer)
+    }
+
+    /// Takes over what another worker has published, unless this one knows as much. A refusal
+    /// ends the use of a key here too, at whatever time this worker hears of it; that another one
+    /// could not ask does not.
+    fn learn(&mut self, name: &KeyName, now: Timestamp) {
+        let Some(published) = self.shared.published(name) else {
+            return;
+        };
+        if published.is_refused() {
+            self.cache.remove(name);
+        }
+        let Some((answer, left)) = published.answer(now) else {
+            return;
+        };
+        // It may be what this worker has published itself.
+        let known_until = match answer {
+            Ok(_) => self.cache.expires(name),
+            Err(KeyProblem::Unavailable) => self.cache.left_alone_until(name),
+            Err(_) => None,
+        };
+        if known_until.is_none_or(|until| until < now + left) {
+            self.cache.put(name, &answer, left, now);
+        }
     }
 
     /// An answer that needs no fetch any more: another worker has published it, or a request that
     /// came later has found it published.
     fn settled(&mut self, name: &KeyName, now: Timestamp) -> Option<KeyAnswer> {
-        match self.cache.get(name, now) {
+        match self.look_up(name, now) {
             Lookup::Fresh(answer) => Some(answer),
-            _ => self.published(name, now),
+            Lookup::Stale(answer) => {
+                count_one(&self.events.stale_keys);
+                Some(answer)
+            }
+            Lookup::RefreshAhead(_) | Lookup::StaleRetry(_) | Lookup::Unknown => None,
         }
     }
 
-    fn names_of(&self, id: &FetchId) -> Vec<KeyName> {
-        self.wanted.get(id).cloned().unwrap_or_default()
+    fn is_settled(&mut self, id: &FetchId, now: Timestamp) -> bool {
+        let wanted = self.wanted.get(id).into_iter().flatten();
+        let names: Vec<_> = wanted.map(|it| it.name.clone()).collect();
+        names.iter().all(|name| self.settled(name, now).is_some())
     }
 
-    fn ask_for(&mut self, name: &KeyName) {
-        let Some(fetch) = self.source.fetch_of(name) else {
+    fn wants(&self, name: &KeyName, id: &FetchId) -> bool {
+        self.wanted
+            .get(id)
+            .is_some_and(|wanted| wanted.iter().any(|it| it.name == *name))
+    }
+
+    /// Asks for a key that is at hand.
+    fn ask_again(&mut self, name: &KeyName) {
+        if let Some(fetch) = self.source.fetch_of(name) {
+            self.ask_for(name, fetch, false);
+        }
+    }
+
+    fn ask_for(&mut self, name: &KeyName, fetch: Fetch, limited: bool) {
+        if self.wants(name, &fetch.id) {
             return;
+        }
+        let wanted = Wanted {
+            name: name.clone(),
+            limited,
         };
         match self.wanted.get_mut(&fetch.id) {
-            Some(names) if names.contains(name) => {}
-            Some(names) => names.push(name.clone()),
+            Some(others) => others.push(wanted),
             None => {
-                self.wanted.insert(fetch.id.clone(), vec![name.clone()]);
+                self.wanted.insert(fetch.id.clone(), vec![wanted]);
                 self.to_begin.push(fetch);
             }
         }
@@ -162,11 +206,7 @@ impl RemoteKeys {
             let until = now + fetch.endpoint.timeout + LEASE_SLACK;
             if !self.shared.lease(&fetch.id, now, until) {
                 self.elsewhere.push(fetch);
-            } else if self
-                .names_of(&fetch.id)
-                .iter()
-                .all(|name| self.settled(name, now).is_some())
-            {
+            } else if self.is_settled(&fetch.id, now) {
                 // Another worker was done just before.
                 self.shared.release(&fetch.id);
                 self.elsewhere.push(fetch);
@@ -182,18 +222,17 @@ impl RemoteKeys {
     pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(KeyName, KeyAnswer)> {
         let mut answers = Vec::new();
         for fetch in std::mem::take(&mut self.elsewhere) {
-            let (known, unknown): (Vec<_>, Vec<_>) = (self.names_of(&fetch.id).into_iter())
-                .map(|name| (self.settled(&name, now), name))
-                .partition(|(answer, _)| answer.is_some());
-            for (answer, name) in known {
-                answers.extend(answer.map(|answer| (name, answer)));
+            let mut unknown = Vec::new();
+            for wanted in self.wanted.remove(&fetch.id).unwrap_or_default() {
+                match self.settled(&wanted.name, now) {
+                    Some(answer) => answers.push((self.finish(wanted), answer)),
+                    None => unknown.push(wanted),
+                }
             }
             if unknown.is_empty() {
-                self.wanted.remove(&fetch.id);
                 continue;
             }
-            let names = unknown.into_iter().map(|(_, name)| name).collect();
-            self.wanted.insert(fetch.id.clone(), names);
+            self.wanted.insert(fetch.id.clone(), unknown);
             if self.shared.is_leased(&fetch.id, now) {
                 self.elsewhere.push(fetch);
             } else {
@@ -211,30 +250,42 @@ impl RemoteKeys {
         now: Timestamp,
     ) -> Vec<(KeyName, Fetched)> {
         let wanted = self.wanted.remove(id).unwrap_or_default();
-        let mut answers = self.source.read(id, response, &wanted);
+        let names: Vec<_> = wanted.iter().map(|it| it.name.clone()).collect();
+        let had = match id {
+            FetchId::Key(_) => Vec::new(),
+            FetchId::Set(issuer) => self.cache.names_of(issuer),
+        };
+        let mut answers = self.source.read(id, response, &names, &had);
         for (name, fetched) in &mut answers {
             self.keep(name, fetched, now);
         }
         self.shared.release(id);
-        if self.limited.remove(id) && wanted.iter().any(|name| self.cache.had(name)) {
-            self.limit.give_back();
+        for wanted in wanted {
+            self.finish(wanted);
         }
         answers
+    }
+
+    /// There is an answer, whoever has fetched it. A key that it has brought does not count.
+    fn finish(&mut self, Wanted { name, limited }: Wanted) -> KeyName {
+        if limited && self.cache.had(&name) {
+            self.limit.give_back();
+        }
+        name
     }
 
     /// Keeps an answer and publishes it. Where the key server is down and a key is at hand that
     /// may still serve, that key becomes the answer.
     fn keep(&mut self, name: &KeyName, fetched: &mut Fetched, now: Timestamp) {
-        if matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
-            fetched.lifetime = self.cache.put_failure(name, fetched.lifetime, now);
-        } else {
+        if !matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
             self.cache.put(name, &fetched.answer, fetched.lifetime, now);
-        }
-        if fetched.answer.is_ok() {
             self.shared
                 .publish(name, &fetched.answer, now + fetched.lifetime);
             return;
         }
+        // Another worker may have been told that the key is no more.
+        self.learn(name, now);
+        fetched.lifetime = self.cache.put_failure(name, fetched.lifetime, now);
         match self.cache.get(name, now) {
             Lookup::Stale(answer) => {
                 count_one(&self.events.stale_keys);

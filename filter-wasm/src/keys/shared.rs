@@ -4,13 +4,12 @@ use super::FetchId;
 use crate::shared_data::{SharedData, Version};
 use jwt_core::key::KeyName;
 use jwt_core::machine::KeyAnswer;
-use jwt_core::shared_key::{self, SLOTS};
+use jwt_core::shared_key::{self, Record, SLOTS};
 use jwt_core::time::Timestamp;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// In every key of the shared data; it changes with the format of the values.
-const PREFIX: &str = "jwtproxy.keys.v1";
+const PREFIX: &str = "jwtproxy.keys.v2";
 
 /// Answers and leases in the shared data.
 pub(super) struct SharedKeys {
@@ -23,17 +22,17 @@ impl SharedKeys {
         Self { data, key_server }
     }
 
-    /// An answer that some worker has published, and how much longer it may be used.
-    pub(super) fn answer(&self, name: &KeyName, now: Timestamp) -> Option<(KeyAnswer, Duration)> {
+    /// What some worker has published of a key.
+    pub(super) fn published(&self, name: &KeyName) -> Option<Record> {
         let (bytes, _) = self.data.get(&self.answer_key(name));
-        shared_key::decode(&bytes, &self.key_server, name, now)
+        shared_key::decode(&bytes, &self.key_server, name)
     }
 
     /// Publishes an answer.
     pub(super) fn publish(&self, name: &KeyName, answer: &KeyAnswer, expires: Timestamp) {
         let key = self.answer_key(name);
-        let value = shared_key::encode(&self.key_server, name, answer, expires);
-        let (_, version) = self.data.get(&key);
+        let (before, version) = self.data.get(&key);
+        let value = shared_key::encode(&self.key_server, name, answer, expires, &before);
         // A conflict means that another worker has just published, most likely the same.
         let _ = self.data.set(&key, &value, version);
     }

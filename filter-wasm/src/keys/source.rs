@@ -3,6 +3,7 @@
 use jwt_core::config::filter::{Endpoint, Jwks, Keyregistry};
 use jwt_core::key::KeyName;
 use jwt_core::registry::{self, Fetched, Response};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// A key server.
@@ -58,12 +59,14 @@ impl Source {
         }
     }
 
-    /// What an answer says of keys: of those it brings, and of each one in `wanted`.
+    /// What an answer says of keys: of those it brings, and of each one in `wanted`. A set that
+    /// lacks a key says so of each one in `had` too.
     pub(super) fn read(
         &self,
         id: &FetchId,
         response: Result<Response<'_>, String>,
         wanted: &[KeyName],
+        had: &[KeyName],
     ) -> Vec<(KeyName, Fetched)> {
         let duration = self.cache_duration();
         let all = |fetched: Fetched| {
@@ -79,7 +82,7 @@ impl Source {
             }
             (FetchId::Set(issuer), Ok(response)) => {
                 match registry::interpret_set(response, duration) {
-                    Ok(keys) => with_the_missing(issuer, keys, wanted),
+                    Ok(keys) => with_the_missing(issuer, keys, wanted.iter().chain(had)),
                     Err(failed) => all(failed),
                 }
             }
@@ -94,10 +97,11 @@ impl Source {
         }
     }
 
-    /// A name for the key server that is the same on every worker.
+    /// A name for the key server and for how long its keys are used, the same on every worker.
+    /// Answers are kept apart by it: with another `cache.duration` they have another time.
     pub(super) fn identity(&self) -> String {
         let of = |e: &Endpoint| format!("{} {} {}", e.cluster, e.authority, e.path);
-        match self {
+        let key_server = match self {
             Self::Registry(registry) => of(&registry.endpoint),
             Self::Sets(sets) => {
                 let sets = sets
@@ -106,7 +110,8 @@ impl Source {
                     .map(|(issuer, e)| format!("{issuer} {}", of(e)));
                 sets.collect::<Vec<_>>().join(" ")
             }
-        }
+        };
+        format!("{} ms {key_server}", self.cache_duration().as_millis())
     }
 
     fn cache_duration(&self) -> Duration {
@@ -117,15 +122,16 @@ impl Source {
     }
 }
 
-fn with_the_missing(
+fn with_the_missing<'a>(
     issuer: &str,
     keys: Vec<(String, Fetched)>,
-    wanted: &[KeyName],
+    names: impl Iterator<Item = &'a KeyName>,
 ) -> Vec<(KeyName, Fetched)> {
     let named = |(key_id, fetched)| Some((KeyName::new(issuer.to_owned(), key_id).ok()?, fetched));
     let mut answers: Vec<_> = keys.into_iter().filter_map(named).collect();
-    for name in wanted {
-        if !answers.iter().any(|(own, _)| own == name) {
+    let mut answered: HashSet<_> = answers.iter().map(|(name, _)| name.clone()).collect();
+    for name in names {
+        if answered.insert(name.clone()) {
             answers.push((name.clone(), registry::not_in_set()));
         }
     }

@@ -170,10 +170,8 @@ fn a_waiting_token_is_known_only_if_its_key_comes_back_the_same() {
         panic!("expected a pause for the key");
     };
     let stranger = Ok(Rc::new(TestSigner::stranger().public_key()));
-    match machine.resume_with_key(paused, stranger, at(1)) {
-        Progress::Done(Err(Refusal::Signature)) => {}
-        other => panic!("{other:?}"),
-    }
+    let refused = machine.resume_with_key(paused, stranger, at(1));
+    assert_eq!(refused.unwrap_err(), Refusal::Signature);
 }
 
 #[test]

@@ -3,14 +3,13 @@
 use super::{Denied, Rules};
 use crate::store::{Key, Registry};
 use jwt_core::key::{KeyName, PublicKey};
-use jwt_core::nonce::{NonceClaim, NonceStore};
+use jwt_core::nonce::NonceStore;
 use jwt_core::refusal::Refusal;
 use jwt_core::signature::PureRust;
 use jwt_core::time::Timestamp;
 use jwt_core::token::Token;
 use jwt_core::verify::{AgreedToken, CurrentToken};
 use std::rc::Rc;
-use std::task::Poll;
 
 /// What can be known of a token without its key. It speaks for the service in the path.
 pub(super) fn check(
@@ -64,10 +63,7 @@ pub(super) fn claim(
     nonces: &mut dyn NonceStore,
     now: Timestamp,
 ) -> Result<(), Denied> {
-    let claim = match nonces.claim(&agreed.nonce(), now) {
-        Poll::Ready(claim) => claim,
-        Poll::Pending => NonceClaim::Unavailable,
-    };
+    let claim = nonces.claim(&agreed.nonce(), now);
     let verified = agreed.conclude(claim);
     verified
         .map(drop)

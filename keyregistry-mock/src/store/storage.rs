@@ -11,7 +11,6 @@ use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
 use jwt_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 use std::path::{Path, PathBuf};
-use std::task::Poll;
 use std::time::Duration;
 
 /// Why keys cannot be kept or read.
@@ -192,10 +191,10 @@ impl Nonces<'_> {
 }
 
 impl NonceStore for Nonces<'_> {
-    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> Poll<NonceClaim> {
-        Poll::Ready(self.try_claim(nonce, now).unwrap_or_else(|error| {
+    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> NonceClaim {
+        self.try_claim(nonce, now).unwrap_or_else(|error| {
             tracing::error!(%error, "a nonce cannot be kept");
             NonceClaim::Unavailable
-        }))
+        })
     }
 }
