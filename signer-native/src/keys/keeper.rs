@@ -99,7 +99,7 @@ impl Keeper {
     async fn perform(&mut self, step: Step) {
         let failure = match step {
             Step::Wait(_) => Ok(()),
-            Step::Check(which) => self.check(which).await,
+            Step::Check(which) => self.check(which).await.map(drop),
             Step::Make => self.make().await,
             Step::Publish(signed_by) => self.publish(signed_by).await,
             Step::Activate => self.activate().await,
@@ -111,7 +111,7 @@ impl Keeper {
         }
     }
 
-    async fn check(&mut self, which: Which) -> Result<(), Failure> {
+    async fn check(&mut self, which: Which) -> Result<Standing, Failure> {
         let key = match which {
             Which::Active => &self.active,
             Which::Pending => &self.pending,
@@ -138,7 +138,7 @@ impl Keeper {
         }
         self.life.checked(which, result, now(), chance());
         self.note(problem);
-        Ok(())
+        Ok(result)
     }
 
     async fn make(&mut self) -> Result<(), Failure> {
@@ -268,19 +268,16 @@ impl Keeper {
 
     /// The contract: "A pending key that was never approved is revoked (DELETE) at shutdown."
     ///
-    /// Whether it was is asked first where it is not known. A key of which that stays unknown is
-    /// left on the disk, for the next start to ask.
+    /// Whether it was is asked first: the last answer may be ten seconds old. A key of which that
+    /// stays unknown is left on the disk, for the next start to ask.
     async fn wind_up(mut self) {
         if !self.life.may_be_published() {
             return;
         }
-        if !self.life.awaits_approval() {
-            self.perform(Step::Check(Which::Pending)).await;
-        }
-        if self.life.next(now()) == Step::Activate {
-            self.perform(Step::Activate).await;
-        } else if self.life.awaits_approval() {
-            self.revoke_pending().await;
+        match self.check(Which::Pending).await {
+            Ok(Standing::Approved) => self.perform(Step::Activate).await,
+            Ok(Standing::AwaitsApproval) => self.revoke_pending().await,
+            Ok(Standing::Expired | Standing::Unknown | Standing::Unclear) | Err(_) => {}
         }
     }
 
