@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use signer_native::keys::{KeyKeeper, KeyStatus, Phase, RegistryUrl, Settings};
 use signer_native::signing::{RequestSigner, TokenClaims};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,32 @@ async fn a_key_that_was_not_is_revoked_at_the_end() {
     assert!(!folder.path().join("my-service.jwk.pending").exists());
 }
 
+#[tokio::test]
+async fn a_first_key_signs_while_the_disk_cannot_follow() {
+    let world = World::start().await;
+    let id = world.until_pending().await;
+    // No file can be renamed over a folder.
+    let in_the_way = world.folder.path().join("my-service.jwk");
+    fs::create_dir(&in_the_way).unwrap();
+    world.registry.approve("my-service", &id).unwrap();
+    let status = world
+        .until(|it| it.failed_steps > 0 && it.phase != Phase::AwaitsApproval)
+        .await;
+    assert_eq!(status.active, Some(id.clone()));
+    assert!(world.signer.has_key());
+
+    fs::remove_dir(&in_the_way).unwrap();
+    let status = world.until(|it| it.activations > 0).await;
+    assert_eq!((status.active, status.problem), (Some(id), None));
+    assert!(in_the_way.is_file());
+}
+
 /// A keeper whose registry wants approval.
 struct World {
     registry: Registry,
     _server: Server,
     folder: TempDir,
+    signer: Arc<RequestSigner>,
     keeper: KeyKeeper,
 }
 
@@ -60,7 +82,8 @@ impl World {
             registry,
             _server: server,
             folder,
-            keeper: KeyKeeper::start(settings, signer).unwrap(),
+            keeper: KeyKeeper::start(settings, Arc::clone(&signer)).unwrap(),
+            signer,
         }
     }
 

@@ -177,7 +177,8 @@ impl Keeper {
         let key = self.pending.as_ref().ok_or(Failure::NoSuchKey)?;
         self.signer.use_key(key.signing_key()?, key.id());
         self.in_use = Some(key.id().to_owned());
-        on_disk(&self.store, KeyStore::activate).await?;
+        let id = key.id().to_owned();
+        on_disk(&self.store, move |store| store.activate(&id)).await?;
         info!("signing with the key {}", key.id());
         self.life.activated(key.published_at(), now());
         self.active = self.pending.take();
@@ -199,7 +200,8 @@ impl Keeper {
     fn tell(&mut self) {
         let usable = self.active.as_ref().filter(|_| self.life.may_sign());
         let id = usable.map(|key| key.id().to_owned());
-        if let Some(key) = usable.filter(|_| id != self.in_use && self.pending_is_not_in_use()) {
+        let may_change = self.pending_is_not_in_use();
+        if let Some(key) = usable.filter(|_| may_change && id != self.in_use) {
             match key.signing_key() {
                 Ok(signing_key) => {
                     self.signer.use_key(signing_key, key.id());
@@ -208,7 +210,7 @@ impl Keeper {
                 }
                 Err(problem) => error!("the key {} cannot be used: {problem}", key.id()),
             }
-        } else if usable.is_none() && self.life.has_asked() {
+        } else if usable.is_none() && may_change && self.life.has_asked() {
             self.in_use = None;
             self.signer.use_no_key(self.reason());
         }
