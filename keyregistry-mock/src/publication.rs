@@ -109,16 +109,16 @@ impl Publication {
     ) -> Result<Self, Denied> {
         let malformed = |problem: String| Denied::Malformed(format!("the key: {problem}"));
         let key = PublicKey::from_jwk(jwk).map_err(|error| malformed(error.to_string()))?;
-        let text = str::from_utf8(jwk).map_err(|error| malformed(error.to_string()))?;
-        let jwk = PublicJwk::parse(text).map_err(|error| malformed(error.to_string()))?;
-        if jwk.kid().is_some_and(|kid| kid != name.key_id()) {
+        if key.key_id().is_some_and(|kid| kid != name.key_id()) {
             return Err(malformed("its \"kid\" is not the one in the path".into()));
         }
         if expires.is_some_and(|expires| expires <= now) {
             return Err(Denied::Malformed("the expiration is in the past".into()));
         }
+        // Whatever else the JWK carries is not kept: anybody can send it, and it takes memory.
+        let jwk = PublicJwk::from_json(key.to_jwk(name.key_id()));
         Ok(Self {
-            jwk: jwk.with_kid(name.key_id()),
+            jwk: jwk.map_err(|error| malformed(error.to_string()))?,
             name,
             key,
             expires,
