@@ -1,5 +1,6 @@
 //! The other listener: for those who approve, revoke and import keys, with a token.
 
+use super::body::Body;
 use super::connections::{self, Listening};
 use super::routes::{self, MAX_BODY, error};
 use super::writes::{Terms, bearer, blocking, deny, key_name};
@@ -8,7 +9,6 @@ use crate::error::{Error, Unexpected};
 use crate::publication::{self, Denied, Publication};
 use crate::store::{NamedKey, Registry};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -169,7 +169,7 @@ async fn import(
     State(it): State<Admin>,
     Path((service, kid)): Path<(String, String)>,
     terms: Result<Query<Terms>, QueryRejection>,
-    jwk: Bytes,
+    Body(jwk): Body,
 ) -> Response {
     let outcome = blocking(move || {
         let Query(terms) = terms.map_err(|problem| Denied::Malformed(problem.body_text()))?;
