@@ -9,8 +9,12 @@ mod process;
 
 use jwt_core::testing::TestSigner;
 use process::{Process, command, stderr};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const TOKEN: &str = "a token that nobody guesses";
@@ -159,6 +163,29 @@ fn the_admin_calls_are_on_the_admin_listener_only() {
     .get("/keys");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+}
+
+#[test]
+fn both_listeners_end_together() {
+    let world = World::new(&[]);
+    let admin = world.process.admin.as_ref().unwrap();
+    let mut slow = TcpStream::connect(&world.process.address).unwrap();
+    let head = "PUT /services/svc/keys/a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n";
+    // That it goes on says that the request has begun.
+    write!(slow, "{head}expect: 100-continue\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(slow.try_clone().unwrap());
+    let mut line = String::new();
+    answer.read_line(&mut line).unwrap();
+    assert!(line.contains("100"), "{line}");
+
+    world.process.signal("-TERM");
+    while TcpStream::connect(admin).is_ok() {
+        sleep(Duration::from_millis(10));
+    }
+    slow.write_all(b"{}").unwrap();
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 400"), "{rest}");
 }
 
 #[test]

@@ -115,10 +115,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
-    server.shutdown().await;
-    if let Some(admin) = admin {
-        admin.shutdown().await;
-    }
+    tokio::join!(server.shutdown(), async {
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
+    });
     Ok(())
 }
 
