@@ -148,6 +148,11 @@ impl Publication {
         &self.name
     }
 
+    /// What the key itself is known by: its name is whatever the publisher wants.
+    pub fn thumbprint(&self) -> String {
+        self.key.thumbprint()
+    }
+
     fn approved(&self) -> Key {
         self.key_in(KeyState::Approved)
     }

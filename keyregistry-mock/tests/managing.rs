@@ -8,6 +8,7 @@
 mod process;
 
 use jwt_core::testing::TestSigner;
+use keyregistry_mock::jwk::PublicJwk;
 use process::{Process, command, stderr};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -75,7 +76,9 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     let file = folder.path().join("seed.json");
     std::fs::write(&file, seed).unwrap();
     let world = World::new(&["--seed", file.to_str().unwrap()]);
-    assert_eq!(world.said("list", &[]), "svc\tp\tpending\t-\n");
+    let jwk = PublicJwk::parse(r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).unwrap();
+    let line = format!("svc\tp\tpending\t-\t{}\n", jwk.thumbprint());
+    assert_eq!(world.said("list", &[]), line);
 
     let pem = world.file("k.pem", &TestSigner::service().public_pem());
     let pem = pem.to_str().unwrap();
@@ -87,7 +90,7 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     world.said("import", &[&["--service", "a/b", pem], &until[..]].concat());
     let listed = world.said("list", &["--service", "a/b", "--state", "approved"]);
     assert!(
-        listed.contains("a/b\t-k\tapproved\t9999999999\n"),
+        listed.contains(&format!("a/b\t-k\tapproved\t9999999999\t{kid}\n")),
         "{listed}"
     );
     let shown = world.said("show", &["a/b", kid]);

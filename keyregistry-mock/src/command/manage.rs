@@ -17,7 +17,7 @@ use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, tab-separated
+    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, THUMBPRINT, tab-separated
     List {
         #[command(flatten)]
         registry: RegistryArgs,
@@ -213,7 +213,7 @@ fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
             && service.is_none_or(|service| text(key, "service") == service)
     };
     let line = |key: &Value| {
-        ["service", "kid", "state", "expires"]
+        ["service", "kid", "state", "expires", "thumbprint"]
             .map(|name| text(key, name))
             .join("\t")
     };

@@ -46,7 +46,8 @@ pub(super) async fn put_key(
         let publication = Publication::new(name, &jwk, terms.expires()?, terms.rotation, now)?;
         let token = bearer(&headers)?;
         let outcome = publication::publish(&it.registry, &it.rules, &publication, token, now)?;
-        tracing::info!(key = %publication.name(), ?outcome, "published");
+        let (key, thumbprint) = (publication.name(), publication.thumbprint());
+        tracing::info!(%key, thumbprint, ?outcome, "published");
         Ok(outcome)
     });
     match outcome.await {
