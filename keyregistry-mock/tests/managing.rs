@@ -107,6 +107,22 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
 }
 
 #[test]
+fn a_name_makes_up_no_line_of_the_list() {
+    let seed = r#"{"services": {"svc": {"keys": [
+        {"kid": "a\nb\tc\u001b[0mü", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}}]}}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.json");
+    std::fs::write(&file, seed).unwrap();
+    let world = World::new(&["--seed", file.to_str().unwrap()]);
+    let listed = world.said("list", &[]);
+    assert!(
+        listed.starts_with("svc\ta\\nb\\tc\\u{1b}[0mü\tapproved\t"),
+        "{listed}"
+    );
+    assert_eq!(listed.lines().count(), 1);
+}
+
+#[test]
 fn what_cannot_be_done_is_said() {
     let world = World::new(&[]);
     let text = world.file("text", "no key");

@@ -214,7 +214,7 @@ fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
     };
     let line = |key: &Value| {
         ["service", "kid", "state", "expires", "thumbprint"]
-            .map(|name| text(key, name))
+            .map(|name| printable(&text(key, name)))
             .join("\t")
     };
     let lines: Vec<String> = keys
@@ -224,6 +224,19 @@ fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
         .map(line)
         .collect();
     lines.join("\n")
+}
+
+/// Names are the publishers' words: they cannot make up columns and lines, or speak to a terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// That nobody reads it is no reason to fail.
