@@ -248,7 +248,6 @@ impl Keeper {
             };
             status.active = self.in_use.clone();
             status.pending = self.pending.as_ref().map(|key| key.id().to_owned());
-            status.failures = self.life.failures();
             status.published_at = published_at;
         });
     }
