@@ -80,7 +80,8 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     let line = format!("svc\tp\tpending\t-\t{}\n", jwk.thumbprint());
     assert_eq!(world.said("list", &[]), line);
 
-    let pem = world.file("k.pem", &TestSigner::service().public_pem());
+    let pem = TestSigner::service().public_pem() + "# until May\n";
+    let pem = world.file("k.pem", &pem);
     let pem = pem.to_str().unwrap();
     let imported = world.said("import", &["--service", "a/b", pem]);
     let kid = imported.trim_end();
