@@ -257,11 +257,6 @@ impl Lifecycle {
         )
     }
 
-    /// How often in a row something has failed.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// The pending key is about to be published. From now on nobody knows whether it is, until
     /// [`Lifecycle::published`] or [`Lifecycle::checked`] tell.
     pub fn publishing(&mut self) {

@@ -13,6 +13,7 @@ use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Whether new keys need somebody to vouch for them.
@@ -81,8 +82,8 @@ pub enum Denied {
     /// The key that signed may not do this.
     #[error("{0}")]
     Forbidden(String),
-    /// There is no room for more keys that await approval.
-    #[error("too many keys await approval")]
+    /// There is no room for one more key.
+    #[error("the registry has no room for more keys at the moment")]
     Full,
     /// The registry's own fault.
     #[error("the registry cannot keep keys at the moment")]
@@ -95,8 +96,24 @@ pub enum Denied {
 /// How long an expired key is remembered as such, before it is unknown.
 const REMEMBER_EXPIRED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Strangers can publish keys that await approval: so many are kept at most.
-const MAX_PENDING: usize = 10_000;
+/// How many keys are kept at most.
+struct Room {
+    /// Of one service: those who speak in its name leave room for others.
+    of_service: usize,
+    in_all: usize,
+}
+
+/// Strangers can publish keys that await approval.
+const PENDING: Room = Room {
+    of_service: 1_000,
+    in_all: 10_000,
+};
+
+/// And others, where a registry approves by itself.
+const APPROVED: Room = Room {
+    of_service: 10_000,
+    in_all: 100_000,
+};
 
 impl Publication {
     /// Reads a key that is to be published under this name.
@@ -109,16 +126,16 @@ impl Publication {
     ) -> Result<Self, Denied> {
         let malformed = |problem: String| Denied::Malformed(format!("the key: {problem}"));
         let key = PublicKey::from_jwk(jwk).map_err(|error| malformed(error.to_string()))?;
-        let text = str::from_utf8(jwk).map_err(|error| malformed(error.to_string()))?;
-        let jwk = PublicJwk::parse(text).map_err(|error| malformed(error.to_string()))?;
-        if jwk.kid().is_some_and(|kid| kid != name.key_id()) {
+        if key.key_id().is_some_and(|kid| kid != name.key_id()) {
             return Err(malformed("its \"kid\" is not the one in the path".into()));
         }
         if expires.is_some_and(|expires| expires <= now) {
             return Err(Denied::Malformed("the expiration is in the past".into()));
         }
+        // Whatever else the JWK carries is not kept: anybody can send it, and it takes memory.
+        let jwk = PublicJwk::from_json(key.to_jwk(name.key_id()));
         Ok(Self {
-            jwk: jwk.with_kid(name.key_id()),
+            jwk: jwk.map_err(|error| malformed(error.to_string()))?,
             name,
             key,
             expires,
@@ -129,6 +146,11 @@ impl Publication {
     /// The name it is to have.
     pub fn name(&self) -> &KeyName {
         &self.name
+    }
+
+    /// What the key itself is known by: its name is whatever the publisher wants.
+    pub fn thumbprint(&self) -> String {
+        self.key.thumbprint()
     }
 
     fn approved(&self) -> Key {
@@ -225,26 +247,58 @@ fn publish_new(
     if let Some(existing) = find(services, name.issuer(), name.key_id()) {
         return published_before(existing, publication, now).map(|state| (Vec::new(), state));
     }
-    match rules.approval {
-        Approval::Manual if pending(services) >= MAX_PENDING => Err(Denied::Full),
-        Approval::Manual => {
-            let put = publication.put(publication.key_in(KeyState::Pending));
-            Ok((vec![put], Published::AwaitsApproval))
-        }
-        Approval::Automatic => {
-            let mut changes = forget_expired(services, name.issuer(), now);
-            changes.push(publication.put(publication.approved()));
-            Ok((changes, Published::Approved))
+    let mut changes = forget_expired(services, now);
+    let (room, state, published) = match rules.approval {
+        Approval::Manual => (PENDING, KeyState::Pending, Published::AwaitsApproval),
+        Approval::Automatic => (APPROVED, KeyState::Approved, Published::Approved),
+    };
+    room.check(services, name.issuer(), state, now)?;
+    changes.push(publication.put(publication.key_in(state)));
+    Ok((changes, published))
+}
+
+impl Room {
+    /// Whether there is some for one more key in this state. Expired ones make room.
+    fn check(
+        &self,
+        services: &Services,
+        service: &str,
+        state: KeyState,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        let is_pending = state == KeyState::Pending;
+        let counts =
+            |key: &&Key| (key.state == KeyState::Pending) == is_pending && !key.is_expired(now);
+        let count = |keys: &BTreeMap<String, Key>| keys.values().filter(counts).count();
+        let of_service = services.get(service).map_or(0, count);
+        let in_all: usize = services.values().map(count).sum();
+        if of_service < self.of_service && in_all < self.in_all {
+            Ok(())
+        } else {
+            Err(Denied::Full)
         }
     }
 }
 
-/// Each rotation leaves a key behind: those of long ago go.
-fn forget_expired(services: &Services, service: &str, now: Timestamp) -> Vec<Change> {
-    let keys = services.get(service).into_iter().flatten();
-    keys.filter(|(_, key)| key.is_expired(now - REMEMBER_EXPIRED))
-        .map(|(kid, _)| remove(service, kid))
-        .collect()
+/// Each rotation leaves a key behind, and strangers leave theirs: those of long ago go, and of too
+/// many all that have expired. Of a key that nobody approved in its time nothing is left to say.
+fn forget_expired(services: &Services, now: Timestamp) -> Vec<Change> {
+    let in_all: usize = services.values().map(BTreeMap::len).sum();
+    let remembered = if in_all < APPROVED.in_all {
+        REMEMBER_EXPIRED
+    } else {
+        Duration::ZERO
+    };
+    let is_over = |key: &Key| match key.state {
+        KeyState::Pending => key.is_expired(now),
+        KeyState::Approved | KeyState::Retired => key.is_expired(now - remembered),
+    };
+    let forget = |(service, keys): (&String, &BTreeMap<String, Key>)| {
+        let over = keys.iter().filter(|(_, key)| is_over(key));
+        over.map(|(kid, _)| remove(service, kid))
+            .collect::<Vec<_>>()
+    };
+    services.iter().flat_map(forget).collect()
 }
 
 /// A client whose answer was lost asks again, and gets the same answer. It cannot change its key
@@ -296,7 +350,7 @@ fn rotate(
             },
         }
     };
-    let mut changes = forget_expired(services, name.issuer(), now);
+    let mut changes = forget_expired(services, now);
     changes.extend([retire, publication.put(publication.approved())]);
     Ok((changes, Published::Approved))
 }
@@ -308,7 +362,93 @@ fn remove(service: &str, kid: &str) -> Change {
     }
 }
 
-fn pending(services: &Services) -> usize {
-    let keys = services.values().flat_map(|keys| keys.values());
-    keys.filter(|key| key.state == KeyState::Pending).count()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jwt_core::testing::TestSigner;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds).unwrap()
+    }
+
+    fn key(state: KeyState, expires: i64) -> Key {
+        let publication = publication("svc");
+        Key {
+            expires: Some(at(expires)),
+            ..publication.key_in(state)
+        }
+    }
+
+    fn publication(service: &str) -> Publication {
+        let name = KeyName::new(service.into(), "new".into()).unwrap();
+        let jwk = TestSigner::service().public_key().to_jwk("new").to_string();
+        Publication::new(name, jwk.as_bytes(), None, None, at(0)).unwrap()
+    }
+
+    fn services(of_each: usize, names: &[&str], key: &Key) -> Services {
+        let keys = |_| (0..of_each).map(|number| (number.to_string(), key.clone()));
+        let services = names
+            .iter()
+            .map(|name| ((*name).to_owned(), keys(name).collect()));
+        services.collect()
+    }
+
+    fn publish(services: &Services, approval: Approval, service: &str) -> Decision {
+        let rules = Rules {
+            approval,
+            ..Rules::new("")
+        };
+        publish_new(services, &rules, &publication(service), at(100))
+    }
+
+    fn is_full(decision: &Decision) -> bool {
+        matches!(decision, Err(Denied::Full))
+    }
+
+    #[test]
+    fn a_service_with_many_pending_keys_leaves_room_for_others() {
+        let services = services(PENDING.of_service, &["svc"], &key(KeyState::Pending, 101));
+        assert!(is_full(&publish(&services, Approval::Manual, "svc")));
+        assert!(publish(&services, Approval::Manual, "other").is_ok());
+    }
+
+    #[test]
+    fn pending_keys_of_many_services_have_an_end() {
+        let names: Vec<String> = (0..=PENDING.in_all)
+            .map(|number| number.to_string())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let pending = key(KeyState::Pending, 101);
+        let full = services(1, &names[..PENDING.in_all], &pending);
+        assert!(is_full(&publish(&full, Approval::Manual, "svc")));
+        let approved = services(1, &names, &key(KeyState::Approved, 101));
+        assert!(publish(&approved, Approval::Manual, "svc").is_ok());
+    }
+
+    #[test]
+    fn a_registry_that_approves_by_itself_has_an_end_too() {
+        let services = services(APPROVED.of_service, &["svc"], &key(KeyState::Approved, 101));
+        assert!(is_full(&publish(&services, Approval::Automatic, "svc")));
+        assert!(publish(&services, Approval::Automatic, "other").is_ok());
+    }
+
+    #[test]
+    fn keys_that_nobody_approved_in_their_time_make_room() {
+        let services = services(PENDING.of_service, &["svc"], &key(KeyState::Pending, 100));
+        let (changes, _) = publish(&services, Approval::Manual, "other").unwrap();
+        let removed = |change: &&Change| matches!(change, Change::Remove { .. });
+        assert_eq!(changes.iter().filter(removed).count(), PENDING.of_service);
+        assert!(publish(&services, Approval::Manual, "svc").is_ok());
+    }
+
+    #[test]
+    fn expired_keys_are_remembered_while_there_is_room() {
+        let expired = key(KeyState::Approved, 100);
+        let few = services(1, &["svc"], &expired);
+        let (changes, _) = publish(&few, Approval::Automatic, "other").unwrap();
+        assert_eq!(changes.len(), 1);
+        let many = services(APPROVED.in_all, &["svc"], &expired);
+        let (changes, _) = publish(&many, Approval::Automatic, "other").unwrap();
+        assert_eq!(changes.len(), APPROVED.in_all + 1);
+    }
 }

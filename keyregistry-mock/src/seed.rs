@@ -13,7 +13,7 @@
 //! seconds since 1970, and `null`, the default, is never.
 //!
 //! A key flag, `service=NAME[,kid=ID],file=PATH`, names one file with a JWK, a JWK Set or the
-//! PEM of an RSA public key, whose keys are approved and never expire. A comma inside a value is
+//! PEM of a public key, whose keys are approved and never expire. A comma inside a value is
 //! written twice; nothing else is special, so that a service may be any URL:
 //! `service=https://example.com:8080/a=b,file=key.pem`.
 //!

@@ -2,6 +2,7 @@
 
 mod admin;
 mod base_path;
+mod body;
 mod connections;
 mod metrics;
 mod recording;

@@ -8,9 +8,14 @@
 mod process;
 
 use jwt_core::testing::TestSigner;
+use keyregistry_mock::jwk::PublicJwk;
 use process::{Process, command, stderr};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const TOKEN: &str = "a token that nobody guesses";
@@ -71,9 +76,12 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     let file = folder.path().join("seed.json");
     std::fs::write(&file, seed).unwrap();
     let world = World::new(&["--seed", file.to_str().unwrap()]);
-    assert_eq!(world.said("list", &[]), "svc\tp\tpending\t-\n");
+    let jwk = PublicJwk::parse(r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).unwrap();
+    let line = format!("svc\tp\tpending\t-\t{}\n", jwk.thumbprint());
+    assert_eq!(world.said("list", &[]), line);
 
-    let pem = world.file("k.pem", &TestSigner::service().public_pem());
+    let pem = TestSigner::service().public_pem() + "# until May\n";
+    let pem = world.file("k.pem", &pem);
     let pem = pem.to_str().unwrap();
     let imported = world.said("import", &["--service", "a/b", pem]);
     let kid = imported.trim_end();
@@ -83,7 +91,7 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     world.said("import", &[&["--service", "a/b", pem], &until[..]].concat());
     let listed = world.said("list", &["--service", "a/b", "--state", "approved"]);
     assert!(
-        listed.contains("a/b\t-k\tapproved\t9999999999\n"),
+        listed.contains(&format!("a/b\t-k\tapproved\t9999999999\t{kid}\n")),
         "{listed}"
     );
     let shown = world.said("show", &["a/b", kid]);
@@ -97,6 +105,22 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     assert_eq!(world.status("/services/svc/keys/p"), "200");
     world.said("revoke", &["svc", "p"]);
     assert_eq!(world.status("/services/svc/keys/p"), "404");
+}
+
+#[test]
+fn a_name_makes_up_no_line_of_the_list() {
+    let seed = r#"{"services": {"svc": {"keys": [
+        {"kid": "a\nb\tc\u001b[0mü", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}}]}}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.json");
+    std::fs::write(&file, seed).unwrap();
+    let world = World::new(&["--seed", file.to_str().unwrap()]);
+    let listed = world.said("list", &[]);
+    assert!(
+        listed.starts_with("svc\ta\\nb\\tc\\u{1b}[0mü\tapproved\t"),
+        "{listed}"
+    );
+    assert_eq!(listed.lines().count(), 1);
 }
 
 #[test]
@@ -159,6 +183,29 @@ fn the_admin_calls_are_on_the_admin_listener_only() {
     .get("/keys");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+}
+
+#[test]
+fn both_listeners_end_together() {
+    let world = World::new(&[]);
+    let admin = world.process.admin.as_ref().unwrap();
+    let mut slow = TcpStream::connect(&world.process.address).unwrap();
+    let head = "PUT /services/svc/keys/a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n";
+    // That it goes on says that the request has begun.
+    write!(slow, "{head}expect: 100-continue\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(slow.try_clone().unwrap());
+    let mut line = String::new();
+    answer.read_line(&mut line).unwrap();
+    assert!(line.contains("100"), "{line}");
+
+    world.process.signal("-TERM");
+    while TcpStream::connect(admin).is_ok() {
+        sleep(Duration::from_millis(10));
+    }
+    slow.write_all(b"{}").unwrap();
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 400"), "{rest}");
 }
 
 #[test]

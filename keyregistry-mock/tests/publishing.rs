@@ -411,6 +411,22 @@ async fn a_key_without_kid_gets_the_one_of_its_path() {
 }
 
 #[tokio::test]
+async fn of_a_key_only_its_own_members_are_kept() {
+    let world = World::new(Approval::Automatic).await;
+    let mut sent = jwk(&one(), "a");
+    sent["alg"] = json!("RS256");
+    let kept = sent.clone();
+    sent["x5c"] = json!(["a".repeat(10_000)]);
+    sent["x"] = json!("y");
+    let token = world.token(&one(), "a");
+    world
+        .call(Method::PUT, "services/svc/keys/a", &token, sent)
+        .await;
+    let key = get(&world.server, "services/svc/keys/a").await;
+    assert_eq!(key.json(), kept);
+}
+
+#[tokio::test]
 async fn a_registrys_clock_shows_in_its_answers() {
     let world = World::with(Options {
         clock: Clock::Behind(Duration::from_secs(3600)),

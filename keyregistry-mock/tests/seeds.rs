@@ -15,6 +15,17 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
+/// Keys on P-256 and Ed25519, as openssl writes them.
+const EC: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE+kkNomKssB+5I3eWuD9pFuOg3O8y
+NSFa8imnt8GoYt6kLE2IjB5WS1Qp6yV1mDzJy8ZEF/vyg2z4ousgmaTYCw==
+-----END PUBLIC KEY-----
+";
+const ED25519: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAh04UjVWVNScl/QgFHvWCbzWcFDDSpxETPR9Qi/WlzTE=
+-----END PUBLIC KEY-----
+";
+
 /// Seed files and key flags in a folder of their own.
 struct Seeds {
     folder: TempDir,
@@ -149,12 +160,14 @@ fn a_key_file_is_a_jwk_a_jwk_set_or_pem() {
         )
         .key("service=pem,kid=pkcs8", "pkcs8.pem", &commented)
         .key("service=pem,kid=pkcs1", "pkcs1.pem", &pkcs1)
+        .key("service=pem,kid=ec", "ec.pem", EC)
+        .key("service=pem,kid=ed25519", "ed25519.pem", ED25519)
         .load()
         .unwrap();
     assert_eq!(kids(&registry, "jwk"), ["k"]);
     assert_eq!(kids(&registry, "set"), ["one", "two"]);
     assert_eq!(kids(&registry, "one-of-one"), ["k"]);
-    assert_eq!(kids(&registry, "pem"), ["pkcs1", "pkcs8"]);
+    assert_eq!(kids(&registry, "pem"), ["ec", "ed25519", "pkcs1", "pkcs8"]);
 }
 
 #[test]
@@ -284,10 +297,10 @@ fn an_id_for_a_whole_jwk_set_is_a_mistake() {
 }
 
 #[test]
-fn pem_that_is_no_rsa_public_key_is_a_mistake() {
+fn pem_that_is_no_public_key_is_a_mistake() {
     let cut = "-----BEGIN PUBLIC KEY-----\nc2VjcmV0\n-----END PUBLIC KEY-----\n";
     let private = "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n";
-    // The point of P-256 is of no importance: the algorithm is not RSA.
+    // The point is not on P-256.
     let ec = "-----BEGIN PUBLIC KEY-----\n\
         MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\
         AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n\
@@ -303,7 +316,7 @@ fn pem_that_is_no_rsa_public_key_is_a_mistake() {
     {
         assert!(mistake.starts_with(file), "{mistake}");
         assert!(
-            mistake.contains("; expected an RSA public key as PEM"),
+            mistake.contains("; expected a public key as PEM"),
             "{mistake}"
         );
         assert!(!mistake.contains("c2VjcmV0"), "{mistake}");

@@ -5,7 +5,7 @@ use crate::config::{Config, SignerProxy};
 use crate::keys::{KeyKeeper, KeyStatus, StoreError};
 use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
-use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
+use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket, VerifierProxy};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
@@ -43,30 +43,45 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Runs until a signal asks for the end, which comes once requests in flight have finished or
-/// have taken too long. A second signal ends everything at once.
+/// Runs until a signal asks for the end, or Envoy has failed. The end comes once requests in flight
+/// have finished or have taken too long. A second signal ends everything at once.
 pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let signer = match config.signer {
         Some(signer) => Some(RunningSigner::start(signer).await?),
         None => None,
     };
-    let mut envoy = tokio::select! {
-        envoy = start_envoy(&config.verifiers, options) => envoy?,
-        // Nothing has been served yet.
-        () = signals.next() => return Ok(()),
+    let mut envoy = None;
+    let outcome = tokio::select! {
+        ended = run_verifiers(&mut envoy, &config.verifiers, options) => Err(ended),
+        () = signals.next() => Ok(()),
     };
-    info!("jwtproxy is ready");
-    tokio::select! {
-        () = signals.next() => {}
-        ended = envoy_ended(&mut envoy) => return Err(ended),
+    match &outcome {
+        Ok(()) => info!("shutting down; a second signal ends at once"),
+        Err(problem) => error!("shutting down: {problem}"),
     }
-    info!("shutting down; a second signal ends at once");
+    // Whatever has become of Envoy, the signer has been serving since before it was started.
     tokio::select! {
         () = finish(signer, envoy) => info!("jwtproxy has ended"),
         () = signals.next() => warn!("ended by a second signal"),
     }
-    Ok(())
+    outcome
+}
+
+/// Keeps Envoy in `envoy` while it runs; returns only when there is none to run.
+async fn run_verifiers(
+    envoy: &mut Option<Envoy>,
+    verifiers: &[VerifierProxy],
+    options: &envoy::Options,
+) -> RunError {
+    match start_envoy(verifiers, options).await {
+        Ok(started) => *envoy = started,
+        Err(error) => return error.into(),
+    }
+    info!("jwtproxy is ready");
+    let ended = envoy_ended(envoy).await;
+    *envoy = None;
+    ended
 }
 
 struct RunningSigner {
@@ -200,7 +215,7 @@ fn serve(
 }
 
 async fn start_envoy(
-    verifiers: &[envoy::verifier::VerifierProxy],
+    verifiers: &[VerifierProxy],
     options: &envoy::Options,
 ) -> Result<Option<Envoy>, envoy::Error> {
     if verifiers.is_empty() {

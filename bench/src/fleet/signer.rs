@@ -170,8 +170,11 @@ impl Signer<'_> {
         }
     }
 
-    /// A pending key that nobody approved is revoked at the end.
+    /// A pending key that nobody approved, as the registry says once more, is revoked at the end.
     fn wind_up(&mut self) {
+        if self.life.may_be_published() {
+            self.check(Which::Pending);
+        }
         if self.life.awaits_approval() {
             self.ask(Method::Delete, |_| 204);
         }

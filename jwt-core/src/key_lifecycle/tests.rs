@@ -71,7 +71,7 @@ fn a_stored_key_is_used_while_nobody_answers() {
     }
     assert_eq!(life.next(at(0)), Step::Wait(Duration::from_secs(8)));
     checked(&mut life, Which::Active, Standing::Approved);
-    assert_eq!(life.failures(), 0);
+    assert_eq!(life.failures, 0);
 }
 
 #[test]

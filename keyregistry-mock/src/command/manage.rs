@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use jwt_core::key::{KeyName, PublicKey};
+use jwt_core::key::KeyName;
 use jwt_core::registry::key_path;
+use keyregistry_mock::jwk::PublicJwk;
 use keyregistry_mock::{AdminToken, Unexpected};
 use serde_json::Value;
 use std::io::Write as _;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, tab-separated
+    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, THUMBPRINT, tab-separated
     List {
         #[command(flatten)]
         registry: RegistryArgs,
@@ -127,19 +128,19 @@ fn path_of(service: &str, kid: &str) -> Result<String, Failure> {
 fn read_key(file: &Path, kid: Option<String>) -> Result<(String, String), Failure> {
     let expected = "a file with a public key, a JWK or PEM";
     let text = read_text(file, expected)?;
-    let key = if text.contains("-----BEGIN ") {
-        PublicKey::from_pem(&text)
+    let jwk = if text.contains("-----BEGIN ") {
+        PublicJwk::from_pem(&text)
     } else {
-        PublicKey::from_jwk(text.as_bytes())
+        PublicJwk::parse(&text)
     };
-    let key = key.map_err(|error| {
-        let (found, expected) = (error.to_string(), expected.to_owned());
+    let jwk = jwk.map_err(|Unexpected { found, .. }| {
+        let expected = expected.to_owned();
         Failure::File(file.to_owned(), Unexpected { found, expected })
     })?;
     let kid = kid
-        .or_else(|| key.key_id().map(str::to_owned))
-        .unwrap_or_else(|| key.thumbprint());
-    let jwk = key.to_jwk(&kid).to_string();
+        .or_else(|| jwk.kid().map(str::to_owned))
+        .unwrap_or_else(|| jwk.thumbprint());
+    let jwk = jwk.with_kid(&kid).to_json().to_string();
     Ok((kid, jwk))
 }
 
@@ -213,8 +214,8 @@ fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
             && service.is_none_or(|service| text(key, "service") == service)
     };
     let line = |key: &Value| {
-        ["service", "kid", "state", "expires"]
-            .map(|name| text(key, name))
+        ["service", "kid", "state", "expires", "thumbprint"]
+            .map(|name| printable(&text(key, name)))
             .join("\t")
     };
     let lines: Vec<String> = keys
@@ -224,6 +225,19 @@ fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
         .map(line)
         .collect();
     lines.join("\n")
+}
+
+/// Names are the publishers' words: they cannot make up columns and lines, or speak to a terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// That nobody reads it is no reason to fail.

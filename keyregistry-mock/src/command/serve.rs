@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     seed: Vec<PathBuf>,
 
-    /// Approved keys of one service: a file with a JWK, a JWK Set or the PEM of an RSA public key.
+    /// Approved keys of one service: a file with a JWK, a JWK Set or the PEM of a public key.
     /// A comma inside a value is written twice; a key without an id gets its RFC 7638 thumbprint
     #[arg(long, value_name = "service=NAME[,kid=ID],file=PATH")]
     key: Vec<String>,
@@ -115,10 +115,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
-    server.shutdown().await;
-    if let Some(admin) = admin {
-        admin.shutdown().await;
-    }
+    tokio::join!(server.shutdown(), async {
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
+    });
     Ok(())
 }
 

@@ -20,7 +20,7 @@ pub(super) fn read(flag: &str, seeds: &mut Seeds) {
     }
 }
 
-const KEY_FILE: &str = "a file with a JWK, a JWK Set or the PEM of an RSA public key";
+const KEY_FILE: &str = "a file with a JWK, a JWK Set or the PEM of a public key";
 
 #[derive(Debug, PartialEq, Eq)]
 struct KeyFlag {

@@ -1,14 +1,14 @@
 //! The other listener: for those who approve, revoke and import keys, with a token.
 
+use super::body::Body;
 use super::connections::{self, Listening};
 use super::routes::{self, MAX_BODY, error};
 use super::writes::{Terms, bearer, blocking, deny, key_name};
 use crate::clock::Clock;
 use crate::error::{Error, Unexpected};
 use crate::publication::{self, Denied, Publication};
-use crate::store::{KeyState, NamedKey, Registry};
+use crate::store::{NamedKey, Registry};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -169,7 +169,7 @@ async fn import(
     State(it): State<Admin>,
     Path((service, kid)): Path<(String, String)>,
     terms: Result<Query<Terms>, QueryRejection>,
-    jwk: Bytes,
+    Body(jwk): Body,
 ) -> Response {
     let outcome = blocking(move || {
         let Query(terms) = terms.map_err(|problem| Denied::Malformed(problem.body_text()))?;
@@ -197,11 +197,10 @@ fn unknown() -> Response {
 /// A key without its numbers.
 fn description(named: &NamedKey, now: Timestamp) -> Value {
     let key = &named.key;
-    let expired = key.state != KeyState::Pending && key.is_expired(now);
     json!({
         "service": named.service,
         "kid": named.kid,
-        "state": if expired { "expired" } else { key.state.name() },
+        "state": key.state_name(now),
         "expires": key.expires.map(Timestamp::seconds),
         "rotation": key.rotation,
         "thumbprint": key.jwk.thumbprint(),

@@ -7,11 +7,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -21,6 +23,10 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Requests are answered from memory: whoever takes longer is not reading, or not writing.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// So many at a time, which is within the file descriptors that a process usually has. Others wait
+/// until one ends.
+const MAX_CONNECTIONS: usize = 1_000;
 
 /// How long to wait when connections cannot be taken, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -58,6 +64,7 @@ impl Bound {
         let connections = Connections {
             router,
             tls,
+            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             graceful: GracefulShutdown::new(),
         };
         Listening {
@@ -84,6 +91,7 @@ impl Listening {
 struct Connections {
     router: Router,
     tls: Option<TlsIdentity>,
+    room: Arc<Semaphore>,
     graceful: GracefulShutdown,
 }
 
@@ -93,8 +101,8 @@ impl Connections {
             tokio::select! {
                 // Nothing is ever sent: the sender is dropped.
                 _ = &mut stopped => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.serve(stream),
+                accepted = self.accept(&listener) => match accepted {
+                    Ok((stream, place)) => self.serve(stream, place),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(PAUSE).await;
@@ -108,16 +116,28 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TcpStream) {
+    /// The next connection, once there is a place for it, which it keeps until it ends.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.room).acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, place))
+    }
+
+    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
         // Nagle's algorithm would hold back the last packet of each answer.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
         let watcher = self.graceful.watcher();
-        let Some(tls) = self.tls.as_ref().map(TlsIdentity::acceptor) else {
-            tokio::spawn(serve_http(stream, router, watcher));
-            return;
-        };
+        let tls = self.tls.as_ref().map(TlsIdentity::acceptor);
         tokio::spawn(async move {
+            let _place = place;
+            let Some(tls) = tls else {
+                return serve_http(stream, router, watcher).await;
+            };
             match timeout(HEADER_READ_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => serve_http(stream, router, watcher).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
@@ -138,5 +158,43 @@ async fn serve_http(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        client
+    }
+
+    async fn read_byte(client: &mut TcpStream) -> u8 {
+        client.read_u8().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_a_connection_waits_until_another_ends() {
+        let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let connections = Connections {
+            router: Router::new().route("/", get(|| async {})),
+            tls: None,
+            room: Arc::new(Semaphore::new(1)),
+            graceful: GracefulShutdown::new(),
+        };
+        let (_stop, stopped) = oneshot::channel();
+        tokio::spawn(connections.accept_until(bound.listener, stopped));
+        let mut first = ask(bound.address).await;
+        assert_eq!(read_byte(&mut first).await, b'H');
+        let mut second = ask(bound.address).await;
+        let answer = timeout(Duration::from_millis(100), read_byte(&mut second)).await;
+        assert!(answer.is_err());
+        drop(first);
+        assert_eq!(read_byte(&mut second).await, b'H');
     }
 }

@@ -1,10 +1,10 @@
 //! PUT and DELETE of a key: from HTTP to [`crate::publication`], and back.
 
+use super::body::Body;
 use super::routes::{Service, error};
 use crate::publication::{self, Denied, Publication, Published};
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,12 +37,8 @@ pub(super) async fn put_key(
     Path((service, kid)): Path<(String, String)>,
     terms: Result<Query<Terms>, QueryRejection>,
     headers: HeaderMap,
-    jwk: Result<Bytes, BytesRejection>,
+    Body(jwk): Body,
 ) -> Response {
-    let jwk = match jwk {
-        Ok(jwk) => jwk,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
     let outcome = blocking(move || {
         let Query(terms) = terms.map_err(|problem| Denied::Malformed(problem.body_text()))?;
         let now = it.clock.now();
@@ -50,7 +46,8 @@ pub(super) async fn put_key(
         let publication = Publication::new(name, &jwk, terms.expires()?, terms.rotation, now)?;
         let token = bearer(&headers)?;
         let outcome = publication::publish(&it.registry, &it.rules, &publication, token, now)?;
-        tracing::info!(key = %publication.name(), ?outcome, "published");
+        let (key, thumbprint) = (publication.name(), publication.thumbprint());
+        tracing::info!(%key, thumbprint, ?outcome, "published");
         Ok(outcome)
     });
     match outcome.await {

@@ -77,6 +77,14 @@ impl Key {
         }
     }
 
+    /// The word for how far it has come at `now`.
+    pub(crate) fn state_name(&self, now: Timestamp) -> &'static str {
+        match self.state {
+            KeyState::Approved | KeyState::Retired if self.is_expired(now) => "expired",
+            state => state.name(),
+        }
+    }
+
     /// Whether verifiers may have it.
     pub(super) fn is_served(&self, now: Timestamp) -> bool {
         self.state != KeyState::Pending && !self.is_expired(now)

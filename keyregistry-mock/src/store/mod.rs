@@ -166,6 +166,17 @@ impl Registry {
         services.iter().flat_map(of_service).collect()
     }
 
+    /// How many keys have come how far at `now`.
+    pub(crate) fn count_by_state(&self, now: Timestamp) -> BTreeMap<&'static str, u64> {
+        let names = KeyState::ALL.map(KeyState::name);
+        let mut counts: BTreeMap<_, _> = names.into_iter().map(|name| (name, 0)).collect();
+        counts.insert("expired", 0);
+        for key in self.read().values().flat_map(BTreeMap::values) {
+            *counts.entry(key.state_name(now)).or_default() += 1;
+        }
+        counts
+    }
+
     fn change(
         &self,
         service: &str,

@@ -1,9 +1,10 @@
 //! Certificates of single hosts.
 
 use super::Authority;
+use ::aws_lc_rs::rand;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -103,6 +104,7 @@ impl Leaf {
 
 fn parameters(host: &ServerName<'_>) -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::default();
+    parameters.serial_number = Some(serial_number()?);
     parameters.subject_alt_names = vec![subject_alt_name(host)?];
     parameters.distinguished_name = distinguished_name(&host.to_str());
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -111,6 +113,16 @@ fn parameters(host: &ServerName<'_>) -> Result<CertificateParams, rcgen::Error> 
     // clients, Python 3.13 among them, insist.
     parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)
+}
+
+/// RFC 5280 §4.1.2.2: "It MUST be unique for each certificate issued by a given CA", positive and
+/// of at most 20 octets. Other processes issue under the same authority, so that only chance keeps
+/// them apart. What the library would take instead, the key, is the same for all hosts.
+fn serial_number() -> Result<SerialNumber, rcgen::Error> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
+    bytes[0] = 1;
+    Ok(SerialNumber::from_slice(&bytes))
 }
 
 /// RFC 9110 §4.3.4, §4.3.5: a host name is matched against dNSName, an address against iPAddress
@@ -151,6 +163,7 @@ fn tls(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
     fn authority() -> Authority {
@@ -160,10 +173,17 @@ mod tests {
 
     /// The certificate of a host, through `look`.
     fn certificate<T>(host: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> T {
-        let key = KeyPair::generate().unwrap();
+        certificate_of(&KeyPair::generate().unwrap(), host, look)
+    }
+
+    fn certificate_of<T>(
+        key: &KeyPair,
+        host: &str,
+        look: impl FnOnce(&X509Certificate<'_>) -> T,
+    ) -> T {
         let host = ServerName::try_from(host.to_owned()).unwrap();
         let issued = parameters(&host).unwrap();
-        let issued = issued.signed_by(&key, authority().issuer()).unwrap();
+        let issued = issued.signed_by(key, authority().issuer()).unwrap();
         let (_, parsed) = X509Certificate::from_der(issued.der()).unwrap();
         look(&parsed)
     }
@@ -184,6 +204,19 @@ mod tests {
         assert_eq!(certificate("192.0.2.1", names), ["ip [192, 0, 2, 1]"]);
         let one = "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]";
         assert_eq!(certificate("::1", names), [format!("ip {one}")]);
+    }
+
+    #[test]
+    fn each_certificate_has_a_serial_number_of_its_own() {
+        let key = KeyPair::generate().unwrap();
+        let serial = |host| certificate_of(&key, host, |c| c.raw_serial().to_vec());
+        let serials = ["a.test", "b.test", "b.test"].map(serial);
+        for serial in &serials {
+            // DER: the first bit is the sign.
+            assert!((9..=20).contains(&serial.len()) && (1..0x80).contains(&serial[0]));
+        }
+        let distinct: BTreeSet<_> = serials.iter().collect();
+        assert_eq!(distinct.len(), serials.len());
     }
 
     #[test]

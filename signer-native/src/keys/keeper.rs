@@ -99,7 +99,7 @@ impl Keeper {
     async fn perform(&mut self, step: Step) {
         let failure = match step {
             Step::Wait(_) => Ok(()),
-            Step::Check(which) => self.check(which).await,
+            Step::Check(which) => self.check(which).await.map(drop),
             Step::Make => self.make().await,
             Step::Publish(signed_by) => self.publish(signed_by).await,
             Step::Activate => self.activate().await,
@@ -111,7 +111,7 @@ impl Keeper {
         }
     }
 
-    async fn check(&mut self, which: Which) -> Result<(), Failure> {
+    async fn check(&mut self, which: Which) -> Result<Standing, Failure> {
         let key = match which {
             Which::Active => &self.active,
             Which::Pending => &self.pending,
@@ -138,7 +138,7 @@ impl Keeper {
         }
         self.life.checked(which, result, now(), chance());
         self.note(problem);
-        Ok(())
+        Ok(result)
     }
 
     async fn make(&mut self) -> Result<(), Failure> {
@@ -177,7 +177,8 @@ impl Keeper {
         let key = self.pending.as_ref().ok_or(Failure::NoSuchKey)?;
         self.signer.use_key(key.signing_key()?, key.id());
         self.in_use = Some(key.id().to_owned());
-        on_disk(&self.store, KeyStore::activate).await?;
+        let id = key.id().to_owned();
+        on_disk(&self.store, move |store| store.activate(&id)).await?;
         info!("signing with the key {}", key.id());
         self.life.activated(key.published_at(), now());
         self.active = self.pending.take();
@@ -199,7 +200,8 @@ impl Keeper {
     fn tell(&mut self) {
         let usable = self.active.as_ref().filter(|_| self.life.may_sign());
         let id = usable.map(|key| key.id().to_owned());
-        if let Some(key) = usable.filter(|_| id != self.in_use && self.pending_is_not_in_use()) {
+        let may_change = self.pending_is_not_in_use();
+        if let Some(key) = usable.filter(|_| may_change && id != self.in_use) {
             match key.signing_key() {
                 Ok(signing_key) => {
                     self.signer.use_key(signing_key, key.id());
@@ -208,7 +210,7 @@ impl Keeper {
                 }
                 Err(problem) => error!("the key {} cannot be used: {problem}", key.id()),
             }
-        } else if usable.is_none() && self.life.has_asked() {
+        } else if usable.is_none() && may_change && self.life.has_asked() {
             self.in_use = None;
             self.signer.use_no_key(self.reason());
         }
@@ -246,7 +248,6 @@ impl Keeper {
             };
             status.active = self.in_use.clone();
             status.pending = self.pending.as_ref().map(|key| key.id().to_owned());
-            status.failures = self.life.failures();
             status.published_at = published_at;
         });
     }
@@ -268,19 +269,16 @@ impl Keeper {
 
     /// The contract: "A pending key that was never approved is revoked (DELETE) at shutdown."
     ///
-    /// Whether it was is asked first where it is not known. A key of which that stays unknown is
-    /// left on the disk, for the next start to ask.
+    /// Whether it was is asked first: the last answer may be ten seconds old. A key of which that
+    /// stays unknown is left on the disk, for the next start to ask.
     async fn wind_up(mut self) {
         if !self.life.may_be_published() {
             return;
         }
-        if !self.life.awaits_approval() {
-            self.perform(Step::Check(Which::Pending)).await;
-        }
-        if self.life.next(now()) == Step::Activate {
-            self.perform(Step::Activate).await;
-        } else if self.life.awaits_approval() {
-            self.revoke_pending().await;
+        match self.check(Which::Pending).await {
+            Ok(Standing::Approved) => self.perform(Step::Activate).await,
+            Ok(Standing::AwaitsApproval) => self.revoke_pending().await,
+            Ok(Standing::Expired | Standing::Unknown | Standing::Unclear) | Err(_) => {}
         }
     }
 

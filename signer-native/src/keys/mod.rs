@@ -43,7 +43,8 @@ pub struct Settings {
     pub tls: ClientConfig,
 }
 
-/// The task that looks after the keys of one service. Dropped, it goes on without control.
+/// The task that looks after the keys of one service. Dropped, it ends as after
+/// [`KeyKeeper::finish`], but nobody waits for that.
 #[derive(Debug)]
 pub struct KeyKeeper {
     stop: oneshot::Sender<()>,

@@ -12,8 +12,6 @@ pub struct KeyStatus {
     pub active: Option<String>,
     /// The key that is to be next.
     pub pending: Option<String>,
-    /// How often in a row something has failed.
-    pub failures: u32,
     /// What went wrong, until something goes well.
     pub problem: Option<String>,
     /// How many keys have become active since the start.
@@ -44,13 +42,6 @@ impl Phase {
             Self::AwaitsApproval => "awaits_approval",
             Self::Active => "active",
         }
-    }
-}
-
-impl KeyStatus {
-    /// Whether requests are signed.
-    pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Active
     }
 }
 

@@ -139,9 +139,23 @@ impl KeyStore {
         self.rename(&new, path)
     }
 
-    /// The pending key becomes the active one.
-    pub(super) fn activate(&self) -> Result<(), StoreError> {
-        self.rename(&self.files.pending, &self.files.active)
+    /// The pending key, which has this id, becomes the active one. Where it did before, and only
+    /// its folder could not be synced, that is what is left to do.
+    pub(super) fn activate(&self, id: &str) -> Result<(), StoreError> {
+        let KeyFolder {
+            pending, active, ..
+        } = &self.files;
+        match std::fs::rename(pending, active) {
+            Err(error) if error.kind() != ErrorKind::NotFound || !self.is_active(id)? => {
+                Err(failed("rename", pending)(error))
+            }
+            _ => self.sync_folder(),
+        }
+    }
+
+    fn is_active(&self, id: &str) -> Result<bool, StoreError> {
+        let active = self.files.read_active()?;
+        Ok(active.is_some_and(|key| key.id() == id))
     }
 
     /// Forgets the pending key, if there is one.
@@ -247,7 +261,7 @@ mod tests {
 
         store.save_pending(&one).unwrap();
         assert_eq!(ids(&store), [None, id(&one)]);
-        store.activate().unwrap();
+        store.activate(one.id()).unwrap();
         assert_eq!(ids(&store), [id(&one), None]);
         store.save_pending(&two).unwrap();
         assert_eq!(ids(&store), [id(&one), id(&two)]);
@@ -255,7 +269,7 @@ mod tests {
         store.discard_pending().unwrap();
         assert_eq!(ids(&store), [id(&one), None]);
         store.save_pending(&two).unwrap();
-        store.activate().unwrap();
+        store.activate(two.id()).unwrap();
         assert_eq!(ids(&store), [id(&two), None]);
 
         let file = folder.path().join("keys/https%3A%2F%2Fa%2Fb.jwk");
@@ -263,11 +277,25 @@ mod tests {
     }
 
     #[test]
+    fn an_activation_that_was_only_not_synced_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let [one, two] = [(); 2].map(|()| GeneratedKey::make().unwrap());
+        store.save_pending(&one).unwrap();
+        store.activate(one.id()).unwrap();
+        store.activate(one.id()).unwrap();
+        assert_eq!(ids(&store), [Some(one.id().to_owned()), None]);
+        let error = store.activate(two.id()).unwrap_err();
+        assert!(error.to_string().contains("cannot rename"), "{error}");
+    }
+
+    #[test]
     fn what_others_may_do_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
         let first = store(&folder);
-        first.save_pending(&GeneratedKey::make().unwrap()).unwrap();
-        first.activate().unwrap();
+        let key = GeneratedKey::make().unwrap();
+        first.save_pending(&key).unwrap();
+        first.activate(key.id()).unwrap();
         let keys = folder.path().join("keys");
         let file = keys.join("https%3A%2F%2Fa%2Fb.jwk");
         fs::set_permissions(&keys, Permissions::from_mode(0o755)).unwrap();
@@ -287,7 +315,7 @@ mod tests {
         let key = GeneratedKey::make().unwrap();
         first.save_pending(&key).unwrap();
         assert!(other.read_active().unwrap().is_none());
-        first.activate().unwrap();
+        first.activate(key.id()).unwrap();
         assert_eq!(other.read_active().unwrap().unwrap().id(), key.id());
         drop(first);
         assert!(other.try_lock().unwrap().is_some());
