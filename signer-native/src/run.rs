@@ -226,6 +226,8 @@ async fn start_envoy(
         let audience = verifier.rules.policy.audience.as_str();
         info!("verifier listening on {address}, for {audience}");
     }
+    let socket = envoy.admin_socket().display();
+    info!("verifier metrics: curl --unix-socket {socket} http://envoy/stats/prometheus");
     Ok(Some(envoy))
 }
 

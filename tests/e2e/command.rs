@@ -172,6 +172,19 @@ jwtproxy:
     )
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_where_the_verifiers_metrics_are() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let jwtproxy = Jwtproxy::start(&verifier(&upstream, &registry, "1m"), &[], &[]).await;
+    let log = jwtproxy.log();
+    let (_, rest) = log.split_once("curl --unix-socket ").expect("a command");
+    let (socket, _) = rest
+        .split_once(" http://envoy/stats/prometheus")
+        .expect("a URL");
+    let metrics = client::get_at_socket(Path::new(socket), "/stats/prometheus", None).await;
+    assert!(metrics.body.contains("jwtproxy_accepted"), "{metrics:?}");
+}
+
 /// Waits until the upstream has that many requests.
 async fn wait_for_requests(upstream: &Upstream, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
