@@ -165,7 +165,8 @@ impl Stage {
     fn after_warming_up(&self, load: Load, envoy: &EnvoyPeer) -> Sample {
         let warm_up = Load::on(envoy.listener(0));
         self.rsa_tokens.again(warm_up, 0, envoy);
-        self.rsa_tokens.again(load, self.turn, envoy)
+        // Two workers use more than a turn's.
+        self.rsa_tokens.again(load, 2 * self.turn, envoy)
     }
 
     pub(super) fn loaded_rsa(&self) -> Sample {
