@@ -7,9 +7,11 @@ use jwt_core::nonce_bucket::{self, BucketClaim, Buckets, ENTRY_SIZE, HashKey};
 use jwt_core::time::Timestamp;
 use std::rc::Rc;
 
-/// In every key of the shared data. It changes with the format of the values, since these
-/// outlive a reload of the filter.
-const KEY_PREFIX: &str = "jwtproxy.nonces.v1";
+/// Nonces, and the version of the values' format, since these outlive a reload of the filter.
+///
+/// The keys of buckets are short because the host keeps one for each: up to 22 bytes are within
+/// its string, longer ones take memory of their own, which is a byte a nonce.
+const KEY_PREFIX: &str = "jwtproxy.n1";
 
 /// How often a claim starts over because another worker has written to the same bucket. Each
 /// time one of the others got on, so this many would take as many workers.
@@ -42,17 +44,23 @@ impl SharedNonces {
             shared,
             scope,
             // A store of another size spreads its nonces differently, so it has keys of its own.
-            prefix: format!("{KEY_PREFIX}.{count}."),
+            prefix: format!("{KEY_PREFIX}.{count:x}."),
             buckets,
             events,
         }
     }
 }
 
+impl SharedNonces {
+    fn key(&self, bucket: u32) -> String {
+        format!("{}{bucket:x}", self.prefix)
+    }
+}
+
 impl NonceStore for SharedNonces {
     fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> NonceClaim {
         let place = self.buckets.place(&self.scope, nonce);
-        let key = [&*self.prefix, &*place.bucket.to_string()].concat();
+        let key = self.key(place.bucket);
         for _ in 0..ATTEMPTS {
             let (bytes, version) = self.shared.get(&key);
             let next = match nonce_bucket::claim(&bytes, place, nonce.expires, now) {
@@ -136,10 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_store_for_a_million_nonces_are_short() {
+        let shared = Rc::new(InMemory::default());
+        let store = SharedNonces::new(shared, String::new(), 1_000_000, [1; 16], Rc::default());
+        let longest = store.key(nonce_bucket::count_for(1_000_000) - 1);
+        assert!(longest.len() <= 22, "{longest}");
+    }
+
+    #[test]
     fn a_full_store_says_so() {
         let shared = Rc::new(InMemory::default());
         let mut store = SharedNonces::new(shared, String::new(), 1, [1; 16], Rc::default());
-        let claims: Vec<_> = (0..129)
+        let claims: Vec<_> = (0..161)
             .map(|i| claim(&mut store, &i.to_string()))
             .collect();
         assert_eq!(
@@ -147,9 +163,9 @@ mod tests {
                 .iter()
                 .filter(|claim| **claim == NonceClaim::Fresh)
                 .count(),
-            128
+            160
         );
-        assert_eq!(claims[128], NonceClaim::Full);
+        assert_eq!(claims[160], NonceClaim::Full);
     }
 
     /// Another worker that claims the same nonce between our reading and our writing.

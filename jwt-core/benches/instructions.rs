@@ -52,8 +52,8 @@ fn verify_again((mut verifier, token): (Verifier, String)) -> (Verifier, Verifie
 
 #[library_benchmark]
 #[bench::empty(Bucket::with(0))]
-#[bench::at_64(Bucket::with(64))]
-#[bench::at_127(Bucket::with(127))]
+#[bench::at_80(Bucket::with(80))]
+#[bench::at_159(Bucket::with(159))]
 fn claim_nonce(bucket: Bucket) -> BucketClaim {
     black_box(bucket).claim()
 }

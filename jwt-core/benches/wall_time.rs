@@ -46,7 +46,7 @@ fn verify_again(bencher: Bencher<'_, '_>, more_claims: usize) {
     bencher.bench_local(|| verifier.verify(black_box(&token)));
 }
 
-#[divan::bench(args = [0, 64, 127])]
+#[divan::bench(args = [0, 80, 159])]
 fn claim_nonce(bencher: Bencher<'_, '_>, entries: usize) {
     let bucket = Bucket::with(entries);
     bencher.bench_local(|| black_box(&bucket).claim());

@@ -5,7 +5,7 @@
 //! (fingerprint, expiry) pairs of 12 bytes; expired pairs go whenever the bucket is written. The
 //! key of the hash is secret, so nobody can aim at one bucket or forge a colliding fingerprint;
 //! with a million live nonces the odds that a fresh token meets a foreign fingerprint in its
-//! bucket are about 60 in 2⁶⁴.
+//! bucket are about 80 in 2⁶⁴.
 
 use crate::nonce::Nonce;
 use crate::time::Timestamp;
@@ -16,9 +16,9 @@ use std::hash::Hasher as _;
 pub const ENTRY_SIZE: usize = 12;
 
 /// Nonces in a bucket on average when the store is at its capacity.
-const AVERAGE_ENTRIES: u32 = 64;
+const AVERAGE_ENTRIES: u32 = 80;
 
-/// The most nonces in one bucket: twice the average, eight standard deviations above it, so that
+/// The most nonces in one bucket: twice the average, nine standard deviations above it, so that
 /// a store refuses for want of room only when it is really over its capacity.
 const MAX_ENTRIES: usize = 2 * AVERAGE_ENTRIES as usize;
 
