@@ -13,7 +13,16 @@ pub struct Goal {
     /// The smallest and the largest of the rounds, if there were several.
     spread: Option<(f64, f64)>,
     unit: &'static str,
-    reached: bool,
+    reached: Verdict,
+}
+
+/// Whether a goal is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Verdict {
+    Yes,
+    No,
+    /// Some rounds reach it and some do not: another run could say either.
+    OnTheEdge,
 }
 
 /// A bound.
@@ -28,8 +37,15 @@ pub enum Demand {
 impl Goal {
     /// About a ratio.
     pub fn ratio(what: impl Into<String>, demand: Demand, ratio: Ratio) -> Self {
+        let verdicts = [ratio.least, ratio.median, ratio.most].map(|one| demand.verdict(one));
+        let agree = verdicts.iter().all(|one| *one == verdicts[0]);
         Self {
             spread: Some((ratio.least, ratio.most)),
+            reached: if agree {
+                verdicts[0]
+            } else {
+                Verdict::OnTheEdge
+            },
             ..Self::figure(what, demand, ratio.median, "")
         }
     }
@@ -41,18 +57,24 @@ impl Goal {
         measured: f64,
         unit: &'static str,
     ) -> Self {
-        let reached = match demand {
-            Demand::AtLeast(bound) => measured >= bound,
-            Demand::AtMost(bound) => measured <= bound,
-        };
         Self {
             what: what.into(),
             demand,
             measured,
             spread: None,
             unit,
-            reached,
+            reached: demand.verdict(measured),
         }
+    }
+}
+
+impl Demand {
+    fn verdict(self, measured: f64) -> Verdict {
+        let reached = match self {
+            Self::AtLeast(bound) => measured >= bound,
+            Self::AtMost(bound) => measured <= bound,
+        };
+        if reached { Verdict::Yes } else { Verdict::No }
     }
 }
 
@@ -70,8 +92,17 @@ impl Display for Goal {
         if let Some((least, most)) = spread {
             write!(f, " ({least:.2}–{most:.2})")?;
         }
-        let verdict = if *reached { "yes" } else { "**no**" };
-        write!(f, " | {verdict} |")
+        write!(f, " | {reached} |")
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Yes => "yes",
+            Self::No => "**no**",
+            Self::OnTheEdge => "on the edge",
+        })
     }
 }
 
@@ -97,6 +128,19 @@ mod tests {
             (Demand::AtMost(16.0), f64::NAN, "| **no** |"),
         ] {
             let goal = Goal::figure("bytes", demand, measured, " B");
+            assert!(goal.to_string().ends_with(verdict), "{goal}");
+        }
+    }
+
+    #[test]
+    fn rounds_that_disagree_decide_nothing() {
+        for (rounds, verdict) in [
+            ([0.9, 1.0, 1.1], "| yes |"),
+            ([1.0, 1.1, 1.2], "| on the edge |"),
+            ([1.2, 1.3, 1.3], "| **no** |"),
+        ] {
+            let ratio = Ratio::of(rounds.into_iter());
+            let goal = Goal::ratio("cost", Demand::AtMost(1.1), ratio);
             assert!(goal.to_string().ends_with(verdict), "{goal}");
         }
     }
