@@ -43,8 +43,7 @@ impl SharedNonces {
         Self {
             shared,
             scope,
-            // A store of another size spreads its nonces differently, so it has keys of its own.
-            prefix: format!("{KEY_PREFIX}.{count:x}."),
+            prefix: prefix(count),
             buckets,
             events,
         }
@@ -82,6 +81,29 @@ impl NonceStore for SharedNonces {
 
 fn entries(bucket: &[u8]) -> i64 {
     i64::try_from(bucket.len() / ENTRY_SIZE).unwrap_or(i64::MAX)
+}
+
+/// A store of another size spreads its nonces differently, so it has keys of its own.
+fn prefix(count: u32) -> String {
+    format!("{KEY_PREFIX}.{count:x}.")
+}
+
+/// When the first worker of this process had a store of this scope and capacity: it knows every
+/// nonce since then, and none from before. `now`, if nobody had one.
+pub fn known_since(
+    shared: &dyn SharedData,
+    scope: &str,
+    capacity: u32,
+    now: Timestamp,
+) -> Timestamp {
+    let key = format!("{}since.{scope}", prefix(nonce_bucket::count_for(capacity)));
+    // Whoever is too late finds a conflict here, and the first one's time below.
+    let _ = shared.set(&key, &now.milliseconds().to_le_bytes(), Version::Absent);
+    let (bytes, _) = shared.get(&key);
+    let milliseconds = bytes.try_into().map(i64::from_le_bytes).ok();
+    milliseconds
+        .and_then(Timestamp::from_milliseconds)
+        .unwrap_or(now)
 }
 
 /// All workers must hash alike, so the first one's key is everybody's.
@@ -141,6 +163,18 @@ mod tests {
         let shared = Rc::new(InMemory::default());
         assert_eq!(claim(&mut worker(&shared, "a", 1), "n1"), NonceClaim::Fresh);
         assert_eq!(claim(&mut worker(&shared, "b", 1), "n1"), NonceClaim::Fresh);
+    }
+
+    #[test]
+    fn a_store_knows_nonces_since_the_first_worker_had_it() {
+        let shared = InMemory::default();
+        let since = |scope, capacity, now| known_since(&shared, scope, capacity, at(now));
+        assert_eq!(since("a", 1000, 10), at(10));
+        assert_eq!(since("a", 1000, 20), at(10));
+        // Other stores, which the nonces of the first are not in.
+        assert_eq!(since("a", 2000, 30), at(30));
+        assert_eq!(since("b", 1000, 40), at(40));
+        assert_eq!(since("a", 1000, 50), at(10));
     }
 
     #[test]

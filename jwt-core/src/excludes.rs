@@ -46,9 +46,6 @@ impl Exclude {
 /// Whether a request to this `:path` needs no token. A path that is not in normal form never
 /// does: what it means to the upstream is uncertain.
 pub fn is_excluded(excludes: &[Exclude], path_and_query: &str) -> bool {
-    if excludes.is_empty() {
-        return false;
-    }
     let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
     is_normal(path) && excludes.iter().any(|exclude| exclude.matches(path))
 }

@@ -1,6 +1,6 @@
 //! Public keys and their names.
 
-pub use jwt_keys::{KeyError, KeyType, PublicKey};
+pub use jwt_keys::{KeyError, PublicKey};
 
 use crate::refusal::Refusal;
 use std::fmt;

@@ -3,7 +3,7 @@
 use crate::algorithm::Algorithm;
 use crate::error::KeyError;
 use crate::jwk::Jwk;
-use crate::material::{KeyType, Material};
+use crate::material::Material;
 use crate::spki;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -58,11 +58,6 @@ impl PublicKey {
     pub fn permits(&self, algorithm: Algorithm) -> bool {
         algorithm.key_type() == self.material.key_type()
             && self.algorithm.is_none_or(|own| own == algorithm)
-    }
-
-    /// What kind of key it is.
-    pub fn key_type(&self) -> KeyType {
-        self.material.key_type()
     }
 
     /// `kid`, where the JWK has one.

@@ -1,6 +1,7 @@
 //! jwtproxy: the signing forward proxy and the command that runs it all.
 
 pub mod admin;
+mod clock;
 pub mod command_line;
 pub mod config;
 pub mod interception;

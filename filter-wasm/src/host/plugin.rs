@@ -10,13 +10,11 @@ use crate::credentials::Stripped;
 use crate::events::Events;
 use crate::gate::{Decision, Gate, Parts, Refused};
 use crate::keys::{Keys, RemoteKeys, Source};
-use crate::nonces::SharedNonces;
+use crate::nonces::{self, SharedNonces};
 use crate::reply::{Reply, reply};
-use crate::shared_data::{SharedData as _, Version};
 use jwt_core::config::filter::{FilterConfig, KeyServer};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::nonce::{NonceStore, VoidNonceStore};
-use jwt_core::nonce_bucket;
 use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
 use jwt_core::verify::VerifiedToken;
@@ -50,8 +48,9 @@ impl Plugin {
             restart_guard: true,
         } = config.rules.nonce_storage
         {
-            let start = start_of_store(&scope(&config.rules.policy), capacity);
-            config.rules.policy.not_issued_before = Some(start);
+            let scope = scope(&config.rules.policy);
+            let since = nonces::known_since(&HostSharedData, &scope, capacity, super::now());
+            config.rules.policy.not_issued_before = Some(since);
         }
         let parts = Parts {
             signatures: signature::best_verifier(events.clone()),
@@ -203,21 +202,4 @@ fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore>
 /// Verifiers of one audience, however it is written, share their nonces: a token is good for each.
 fn scope(policy: &Policy) -> String {
     policy.audience.normalized().to_owned()
-}
-
-/// When the first filter with this store of nonces was configured in this process: every nonce in
-/// it is as old at most. Another scope or size is another store.
-fn start_of_store(scope: &str, capacity: u32) -> Timestamp {
-    let key = format!(
-        "jwtproxy.start.v2.{}.{scope}",
-        nonce_bucket::count_for(capacity)
-    );
-    let now = super::now();
-    // Whoever is too late finds a conflict here, and the first one's time below.
-    let _ = HostSharedData.set(&key, &now.milliseconds().to_le_bytes(), Version::Absent);
-    let (bytes, _) = HostSharedData.get(&key);
-    let milliseconds = bytes.try_into().map(i64::from_le_bytes).ok();
-    milliseconds
-        .and_then(Timestamp::from_milliseconds)
-        .unwrap_or(now)
 }

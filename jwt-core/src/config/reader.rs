@@ -212,19 +212,6 @@ impl<'a> Field<'a> {
         parsed.into_iter().collect()
     }
 
-    /// For a key that this version does not have yet: anything but a value that asks for nothing
-    /// (`false`, an empty list) is a mistake, so that nobody believes it works.
-    pub fn not_supported_yet(self) {
-        let asks_for_nothing = match self.value {
-            None | Some(Value::Bool(false)) => true,
-            Some(Value::Array(elements)) => elements.is_empty(),
-            Some(_) => false,
-        };
-        if !asks_for_nothing {
-            self.mistake("this key is not supported yet by this version of jwtproxy; remove it");
-        }
-    }
-
     /// Reports a mistake at this field.
     pub fn mistake(&self, problem: impl Into<String>) {
         self.mistakes
@@ -411,22 +398,6 @@ mod tests {
                 "pets.x: unknown key; expected one of list",
             ]
         );
-    }
-
-    #[test]
-    fn what_is_not_supported_yet_is_never_ignored() {
-        let read = |value: Value| {
-            read("", &json!({ "new": value }), |section| {
-                section.field("new").not_supported_yet();
-                Some(())
-            })
-        };
-        for harmless in [json!(null), json!(false), json!([])] {
-            assert!(read(harmless).is_ok());
-        }
-        for asked_for in [json!(true), json!("x"), json!([1]), json!(0), json!({})] {
-            assert!(read(asked_for).is_err());
-        }
     }
 
     #[test]

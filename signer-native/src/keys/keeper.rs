@@ -2,9 +2,10 @@
 
 use super::Settings;
 use super::generated::{GeneratedKey, GeneratedKeyError};
-use super::registry::{Outcome, RegistryClient, now};
+use super::registry::{Outcome, RegistryClient};
 use super::status::{Phase, StatusSender};
 use super::store::{KeyStore, StoreError};
+use crate::clock::now;
 use crate::signing::RequestSigner;
 use aws_lc_rs::rand;
 use jwt_core::key_lifecycle::{Lifecycle, Publication, SignedBy, Standing, Step, Which};

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::generated::GeneratedKey;
 use super::skew::ClockDifference;
+use crate::clock::now;
 use crate::signing::{RequestSigner, TokenClaims};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -18,7 +19,6 @@ use jwt_core::key::KeyName;
 use jwt_core::key_lifecycle::{Publication, Standing};
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Response, interpret, key_path};
-use jwt_core::time::Timestamp;
 use serde_json::Map;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -296,12 +296,6 @@ impl RegistryClient {
             .authorization(&self.url.audience, &Map::new(), now())
             .map_err(|error| error.to_string())
     }
-}
-
-/// What the clock shows.
-pub(super) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::from_unix(since_epoch.unwrap_or_default())
 }
 
 impl<T> Outcome<T> {

@@ -8,6 +8,7 @@ use super::request_body::RequestBody;
 use super::target::{Scope, Target};
 use super::upgrade::{self, Upgrade};
 use crate::admin::{Metrics, Outcome};
+use crate::clock::now;
 use crate::policy::{Action, Extras, Policy};
 use crate::signing::RequestSigner;
 use http::header::{
@@ -17,11 +18,10 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use jwt_core::time::Timestamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What goes back to the client: the upstream's body as it comes, or a text of ours.
 pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
@@ -216,12 +216,6 @@ fn delimit(headers: &mut HeaderMap, unknown_length: bool) {
     if unknown_length && !headers.contains_key(CONTENT_LENGTH) {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-}
-
-fn now() -> Timestamp {
-    // A clock before 1970 gives tokens that every verifier refuses, which is right.
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::from_unix(since_epoch.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -16,12 +16,7 @@ fn what_one_worker_has_fetched_serves_the_others() {
 
 #[test]
 fn workers_that_want_one_key_at_once_make_one_fetch() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    assert_waits(&request(&mut one, 1, &token(1), now()));
-    assert_waits(&request(&mut two, 1, &token(2), now()));
-    assert_eq!(one.begin_fetches(now()).len(), 1);
-    assert_eq!(two.begin_fetches(now()).len(), 0);
+    let (mut one, mut two) = one_fetches_for_both();
     assert!(two.has_work() && two.collect_from_others(now()).is_empty());
 
     found(&mut one, now());
@@ -44,12 +39,7 @@ fn a_fetch_that_another_worker_has_just_finished_is_not_made_again() {
 
 #[test]
 fn a_later_request_that_finds_the_key_published_leaves_the_earlier_ones_their_answer() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
+    let (mut one, mut two) = one_fetches_for_both();
     found(&mut one, now());
     assert_accepted(&request(&mut two, 2, &token(3), now()));
     assert_accepted(&two.collect_from_others(now())[0].1);
@@ -58,12 +48,7 @@ fn a_later_request_that_finds_the_key_published_leaves_the_earlier_ones_their_an
 
 #[test]
 fn a_refusal_is_handed_to_the_other_workers_too() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
+    let (mut one, mut two) = one_fetches_for_both();
     answer(&mut one, &key_id(), 404, "", now());
     let (_, decision) = two.collect_from_others(now()).remove(0);
     assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unknown));
@@ -71,12 +56,7 @@ fn a_refusal_is_handed_to_the_other_workers_too() {
 
 #[test]
 fn a_worker_that_dies_while_it_fetches_is_replaced() {
-    let shared = Rc::default();
-    let (mut one, mut two) = (worker(&shared), worker(&shared));
-    request(&mut one, 1, &token(1), now());
-    request(&mut two, 1, &token(2), now());
-    one.begin_fetches(now());
-    two.begin_fetches(now());
+    let (one, mut two) = one_fetches_for_both();
     drop(one);
     let late = later(7);
     assert!(two.collect_from_others(late).is_empty());
@@ -100,6 +80,17 @@ fn a_worker_that_could_not_ask_takes_no_key_away_from_another() {
     assert_accepted(&request(&mut one, 3, &token(4), late));
     assert_accepted(&one.collect_from_others(late)[0].1);
     assert!(!one.has_work());
+}
+
+/// Two workers with a request that waits for the key, which the first one fetches.
+fn one_fetches_for_both() -> (Gate, Gate) {
+    let shared = Rc::default();
+    let (mut one, mut two) = (worker(&shared), worker(&shared));
+    assert_waits(&request(&mut one, 1, &token(1), now()));
+    assert_waits(&request(&mut two, 1, &token(2), now()));
+    assert_eq!(one.begin_fetches(now()).len(), 1);
+    assert_eq!(two.begin_fetches(now()).len(), 0);
+    (one, two)
 }
 
 /// Two workers that have the key since `now()`.
