@@ -253,6 +253,25 @@ async fn when_envoy_dies_jwtproxy_ends_with_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_envoy_dies_the_signers_requests_finish() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = verifier(&upstream, &registry, "1m");
+    let yaml = SIGNER.to_owned() + verifier.trim_start().trim_start_matches("jwtproxy:\n");
+    let files = [("key", TestSigner::SERVICE_PRIVATE_PEM)];
+    let mut jwtproxy = Jwtproxy::start(&yaml, &files, &[]).await;
+    let url = format!("http://{}/slow", upstream.address());
+    let signer = jwtproxy.signer.unwrap();
+    let slow = tokio::spawn(async move { client::get_through(signer, &url).await });
+    wait_for_requests(&upstream, 1).await;
+
+    jwtproxy.kill_envoy().await;
+    jwtproxy.says("shutting down").await;
+    upstream.release();
+    assert_eq!(slow.await.unwrap().code(), 200);
+    assert_eq!(jwtproxy.ended().await.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_jwtproxy_leaves_no_envoy_behind() {
     let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
     let jwtproxy = Jwtproxy::start(&verifier(&upstream, &registry, "1m"), &[], &[]).await;

@@ -165,6 +165,15 @@ async fn a_key_past_its_time_serves_while_the_registry_is_down_but_not_once_it_w
     verifier
         .wait_for_metric("jwtproxy_key_cache{outcome=\"stale\"}", |stale| stale >= 1)
         .await;
+    // A fetch that failed is no good one because there is a key all the same.
+    verifier
+        .wait_for_metric("jwtproxy_key_fetches{outcome=\"failed\"}", |failed| {
+            failed >= 1
+        })
+        .await;
+    verifier
+        .expect_metric("jwtproxy_key_fetches{outcome=\"key\"}", 1)
+        .await;
 
     assert!(registry.store().remove("svc", "k1").unwrap());
     registry.come_back().await;
