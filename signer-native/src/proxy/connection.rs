@@ -1,12 +1,11 @@
 //! One connection of a client, from its first request to its end.
 
-use super::error::Malformed;
 use super::forward::ResponseBody;
-use super::framing::{Refusal, StrictFraming};
+use super::framing::{Exchange, StrictFraming};
 use super::idle::{InFlightBody, Usage};
 use super::server::Server;
 use super::target::Scope;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
@@ -53,9 +52,9 @@ where
 {
     let settings = &server.settings;
     let stream = StrictFraming::new(stream, settings.max_header_size);
-    let refusal = stream.refusal();
+    let exchange = stream.exchange();
     let usage = Arc::new(Usage::new());
-    let service = service(Arc::clone(&server), scope, refusal, usage);
+    let service = service(Arc::clone(&server), scope, exchange, usage);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
@@ -76,7 +75,7 @@ where
     let service = service(
         Arc::clone(&server),
         scope,
-        Refusal::default(),
+        Exchange::default(),
         Arc::clone(&usage),
     );
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -101,7 +100,7 @@ type Answer = Result<Response<AnswerBody>, Infallible>;
 fn service(
     server: Arc<Server>,
     scope: Scope,
-    refusal: Refusal,
+    exchange: Exchange,
     usage: Arc<Usage>,
 ) -> impl Service<
     Request<Incoming>,
@@ -114,9 +113,17 @@ fn service(
         let (server, scope) = (Arc::clone(&server), Arc::clone(&scope));
         let in_flight = usage.request();
         // Now: a refusal that comes later is of a later request.
-        let refused: Option<Malformed> = refusal.get().copied();
+        let refused = exchange.refused();
+        let exchange = exchange.clone();
+        let switches_by_success = request.method() == Method::CONNECT;
         let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
             let response = server.answer(request, &scope, refused).await;
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS
+                || switches_by_success && status.is_success()
+            {
+                exchange.switch();
+            }
             Ok(response.map(|body| in_flight.with(body)))
         });
         // hyper keeps room for it as long as the connection: only while there is one.

@@ -77,6 +77,10 @@ pub(super) enum Malformed {
         "the lines of a header section end with CRLF, and neither of the two nor NUL is in them"
     )]
     LineEnd,
+    #[error("a CONNECT must not have content")]
+    Connect,
+    #[error("the header section is larger than limits.header_size")]
+    TooLarge,
 }
 
 impl Error {
@@ -105,6 +109,7 @@ impl Error {
     /// The one place that says which failure is whose: 4xx the client's, 502 ours.
     pub(super) fn status(&self) -> StatusCode {
         match self {
+            Self::Malformed(Malformed::TooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotProxyRequest
             | Self::Scheme(_)
             | Self::Authority

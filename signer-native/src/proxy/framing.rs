@@ -19,20 +19,24 @@
 //! A chunked body is read as strictly. It has been forwarded in part when something is wrong with
 //! it, so the connection ends there.
 
+//!
+//! What follows a CONNECT or a request with `Upgrade` is held back until its answer is known: the
+//! bytes of another protocol where the answer switches to one, and never a request. (The connection
+//! ends with any other answer, see [`super::server`].)
+
 mod chunked;
+mod exchange;
 mod head;
+
+pub(super) use exchange::Exchange;
 
 use super::error::Malformed;
 use chunked::Chunked;
-use head::Framing;
+use head::{Body, Found, Scan};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Why the requests of a connection ended, for whoever answers.
-pub(super) type Refusal = Arc<OnceLock<Malformed>>;
 
 /// In place of a refused request, so that it is answered in its turn: after those before it.
 const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
@@ -40,27 +44,31 @@ const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: clos
 /// A client's connection whose requests are looked at before hyper reads them.
 ///
 /// It hands on the bytes of one message at most at a time. So the answer to a request is begun
-/// before the next one is looked at, and a [`Refusal`] is never taken for an earlier one's.
+/// before the next one is looked at, and a refusal is never taken for an earlier one's.
 #[derive(Debug)]
 pub(super) struct StrictFraming<S> {
     stream: S,
     state: State,
-    /// Read, but not looked at.
+    /// The message asks for another protocol.
+    asks_to_switch: bool,
+    /// Read, but not passed on.
     input: Vec<u8>,
     /// Looked at, to be read.
     output: Vec<u8>,
     max_head: usize,
-    refusal: Refusal,
+    exchange: Exchange,
 }
 
 #[derive(Debug)]
 enum State {
     /// In a header section, or before one.
-    Head,
+    Head(Scan),
     /// In a body with so many bytes to come.
     Length(u64),
     Chunked(Chunked),
-    /// No more requests, or none that are for us to look at.
+    /// Behind a message that asks for another protocol, until it is answered.
+    Held,
+    /// Another protocol, or what the client has sent last: nothing that is for us to look at.
     Open,
     /// What comes is thrown away.
     Refused,
@@ -72,34 +80,36 @@ impl<S> StrictFraming<S> {
     pub(super) fn new(stream: S, max_head: usize) -> Self {
         Self {
             stream,
-            state: State::Head,
+            state: State::Head(Scan::default()),
+            asks_to_switch: false,
             input: Vec::new(),
             output: Vec::new(),
             max_head,
-            refusal: Refusal::default(),
+            exchange: Exchange::default(),
         }
     }
 
-    /// Set once a request was refused.
-    pub(super) fn refusal(&self) -> Refusal {
-        Arc::clone(&self.refusal)
+    /// For those who answer the requests.
+    pub(super) fn exchange(&self) -> Exchange {
+        self.exchange.clone()
     }
 
     /// Moves what may be read now from the input to the output.
     fn advance(&mut self) {
         let passed = match &mut self.state {
-            State::Head => return self.advance_head(),
+            State::Head(_) => return self.advance_head(),
             State::Refused | State::Lost => {
                 self.input.clear();
                 return;
             }
+            State::Held => return,
             State::Open => self.input.len(),
             State::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX);
                 let passed = here.min(self.input.len());
                 *left -= passed as u64;
                 if *left == 0 {
-                    self.state = State::Head;
+                    self.end_message();
                 }
                 passed
             }
@@ -107,7 +117,7 @@ impl<S> StrictFraming<S> {
                 let (passed, end) = chunked.advance(&self.input);
                 match end {
                     chunked::End::NotYet => {}
-                    chunked::End::Complete => self.state = State::Head,
+                    chunked::End::Complete => self.end_message(),
                     chunked::End::Malformed => {
                         // hyper takes some of these, and would find an end.
                         self.state = State::Lost;
@@ -129,33 +139,42 @@ impl<S> StrictFraming<S> {
     }
 
     fn advance_head(&mut self) {
-        let Some(length) = head::length(&self.input) else {
-            if let Some(problem) = head::begins_wrong(&self.input) {
-                self.refuse(problem);
-            } else if self.input.len() > self.max_head {
-                // hyper answers 431 to what does not end.
-                self.state = State::Open;
-            }
+        let State::Head(scan) = &mut self.state else {
             return;
+        };
+        let new = self.input.get(scan.length()..).unwrap_or_default();
+        let length = match scan.advance(new) {
+            Found::End(length) if length <= self.max_head => length,
+            Found::NotYet if scan.length() <= self.max_head => return,
+            Found::BadLine => return self.refuse(Malformed::LineEnd),
+            // hyper's own limit is that of its buffer: it would take some that go beyond.
+            Found::End(_) | Found::NotYet => return self.refuse(Malformed::TooLarge),
         };
         let head = self.input.get(..length).unwrap_or_default();
         match head::framing(head) {
             Ok(framing) => {
-                self.state = match framing {
-                    Framing::Length(0) => State::Head,
-                    Framing::Length(length) => State::Length(length),
-                    Framing::Chunked => State::Chunked(Chunked::default()),
-                    Framing::Unknown => State::Open,
-                };
+                self.asks_to_switch = framing.asks_to_switch;
+                match framing.body {
+                    Body::Length(0) => self.end_message(),
+                    Body::Length(length) => self.state = State::Length(length),
+                    Body::Chunked => self.state = State::Chunked(Chunked::default()),
+                }
                 self.pass(length);
             }
             Err(problem) => self.refuse(problem),
         }
     }
 
+    fn end_message(&mut self) {
+        self.state = if self.asks_to_switch {
+            State::Held
+        } else {
+            State::Head(Scan::default())
+        };
+    }
+
     fn refuse(&mut self, problem: Malformed) {
-        // The first is the only one.
-        let _ = self.refusal.set(problem);
+        self.exchange.refuse(problem);
         self.state = State::Refused;
         self.output.extend_from_slice(PLACEHOLDER);
     }
@@ -169,6 +188,20 @@ impl<S: AsyncRead + Unpin> StrictFraming<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
         self.input.extend_from_slice(space.filled());
         Poll::Ready(Ok(!space.filled().is_empty()))
+    }
+
+    /// Waits for the end of the connection, or for its protocol to change.
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.has_switched() {
+            self.state = State::Open;
+            return Poll::Ready(Ok(()));
+        }
+        if self.input.is_empty() && !ready!(self.poll_input(context))? {
+            self.state = State::Open;
+            return Poll::Ready(Ok(()));
+        }
+        // Whoever goes on with another protocol reads anew.
+        Poll::Pending
     }
 }
 
@@ -190,6 +223,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
                 }
                 return Poll::Ready(Ok(()));
             }
+            if matches!(this.state, State::Held) {
+                ready!(this.poll_held(context))?;
+            }
             if this.input.is_empty() && matches!(this.state, State::Open) {
                 return Pin::new(&mut this.stream).poll_read(context, buffer);
             }
@@ -198,7 +234,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
                 let problem = "its chunks are malformed";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
             }
-            if this.output.is_empty() && !ready!(this.poll_input(context))? {
+            if this.output.is_empty()
+                && !matches!(this.state, State::Held)
+                && !ready!(this.poll_input(context))?
+            {
                 // The client has ended, perhaps in the middle: hyper knows what that means.
                 this.state = State::Open;
                 if this.input.is_empty() {
@@ -251,10 +290,10 @@ mod tests {
             let chunks = sent.chunks(size).map(<[u8]>::to_vec);
             let mut stream = in_pieces(chunks);
             let mut strict = StrictFraming::new(&mut stream, 1000);
-            let refusal = strict.refusal();
+            let exchange = strict.exchange();
             let mut read = Vec::new();
             strict.read_to_end(&mut read).await.unwrap();
-            results.push((read, refusal.get().copied()));
+            results.push((read, exchange.refused()));
         }
         assert!(
             results.windows(2).all(|pair| pair[0] == pair[1]),
@@ -288,9 +327,6 @@ mod tests {
             b"\r\nPOST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\n\r\n",
             b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n\
               3;x=y\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-            b"CONNECT a:443 HTTP/1.1\r\n\r\n\x16\x03\x01\0\n\nanything",
-            b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x05\0\nhello",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04",
             b"GET / HTTP/1.1\r\nHos",
         ] {
             let (read, refusal) = through(sent).await;
@@ -334,17 +370,102 @@ mod tests {
         let ended = format!("\n\nGET / HTTP/1.1\r\nX: {}", "a".repeat(900));
         let chunks = [begun, ended].map(String::into_bytes);
         let mut strict = StrictFraming::new(in_pieces(chunks.into_iter()), 1000);
-        let refusal = strict.refusal();
+        let exchange = strict.exchange();
         let mut read = Vec::new();
         strict.read_to_end(&mut read).await.unwrap();
-        assert_eq!(refusal.get(), Some(&Malformed::LineEnd));
+        assert_eq!(exchange.refused(), Some(Malformed::LineEnd));
         assert_eq!(read, PLACEHOLDER);
     }
 
+    /// hyper's limit is that of its buffer, so it can find the end of a larger one.
     #[tokio::test]
-    async fn a_header_section_that_does_not_end_is_left_to_hyper() {
-        let sent = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(2000));
-        let (read, refusal) = through(sent.as_bytes()).await;
-        assert_eq!((read.len(), refusal), (sent.len(), None));
+    async fn what_is_larger_than_the_limit_is_refused_whether_it_ends_or_not() {
+        for rest in ["", "\r\n\r\n"] {
+            let sent = format!("GET / HTTP/1.1\r\nX: {}{rest}", "a".repeat(2000));
+            let (read, refusal) = through(sent.as_bytes()).await;
+            assert_eq!(
+                (&read[..], refusal),
+                (PLACEHOLDER, Some(Malformed::TooLarge))
+            );
+        }
+        let (read, _) = through(&b"\r\n".repeat(1000)).await;
+        assert_eq!(read, PLACEHOLDER);
+    }
+
+    /// 60 kB byte by byte took seconds when each read began again at the beginning.
+    #[tokio::test]
+    async fn each_byte_of_a_head_sent_byte_by_byte_is_looked_at_once() {
+        let sent = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(60_000));
+        let bytes = sent.bytes().map(|byte| vec![byte]);
+        let mut strict = StrictFraming::new(in_pieces(bytes), 64 << 10);
+        let mut input = [0; 10];
+        let mut input = ReadBuf::new(&mut input);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for read in 1..=sent.len() {
+            assert!(strict.poll_input(&mut context).is_ready());
+            strict.advance();
+            let State::Head(scan) = &strict.state else {
+                panic!("{:?}", strict.state);
+            };
+            // Counts what it was given.
+            assert_eq!(scan.length(), read);
+        }
+        assert!(
+            Pin::new(&mut strict)
+                .poll_read(&mut context, &mut input)
+                .is_ready()
+        );
+    }
+
+    #[tokio::test]
+    async fn what_follows_an_upgrade_is_held_back_until_the_protocol_changes() {
+        for head in [
+            &b"CONNECT a:443 HTTP/1.1\r\n\r\n"[..],
+            b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            b"GET / HTTP/1.1\r\nUPGRADE: x\r\nContent-Length: 3\r\n\r\nabc",
+            b"GET / HTTP/1.1\r\nUpgrade:\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\n",
+        ] {
+            let after = b"\x16\x03\x01\0\n\nGET / HTTP/1.1\r\n\r\n";
+            for pieces in [1, 1000] {
+                let sent = [head, after].concat();
+                let chunks: Vec<_> = sent.chunks(pieces).map(<[u8]>::to_vec).collect();
+                let mut strict = StrictFraming::new(in_pieces(chunks.into_iter()), 1000);
+                let mut read = vec![0; head.len()];
+                strict.read_exact(&mut read).await.unwrap();
+                assert_eq!(read, head);
+                let mut context = Context::from_waker(std::task::Waker::noop());
+                for _ in 0..2 {
+                    let mut space = [0; 10];
+                    let mut space = ReadBuf::new(&mut space);
+                    let held = Pin::new(&mut strict).poll_read(&mut context, &mut space);
+                    assert!(held.is_pending(), "{:?}", space.filled());
+                }
+                strict.exchange().switch();
+                let mut rest = Vec::new();
+                strict.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, after);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_body_of_an_upgrade_is_read_as_strictly() {
+        let head = b"GET / HTTP/1.1\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let sent = [&head[..], b"0\r\nX: 1\n\r\n\r\n"].concat();
+        let mut strict = StrictFraming::new(&sent[..], 1000);
+        let mut read = Vec::new();
+        let error = strict.read_to_end(&mut read).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// hyper gives the request up then.
+    #[tokio::test]
+    async fn a_client_that_ends_while_its_upgrade_is_answered_is_seen_to_end() {
+        let sent = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+        let mut strict = StrictFraming::new(&sent[..], 1000);
+        let mut read = Vec::new();
+        strict.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, sent);
     }
 }

@@ -37,7 +37,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 /// `TE: trailers` speak for us "on behalf of itself and any downstream clients". Of the transfer
 /// codings in TE none is sent on: they would be for us to decode.
 pub(super) fn from_request(headers: &mut HeaderMap, version: Version) {
-    let takes_trailers = list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let takes_trailers = list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     remove(headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -62,11 +62,11 @@ pub(super) fn from_response(headers: &mut HeaderMap) {
 pub(super) fn unknown_transfer_coding(headers: &HeaderMap) -> Option<String> {
     list(headers, &TRANSFER_ENCODING)
         .find(|coding| {
-            !["chunked", "identity"]
+            ![&b"chunked"[..], b"identity"]
                 .iter()
                 .any(|known| coding.eq_ignore_ascii_case(known))
         })
-        .map(ToOwned::to_owned)
+        .map(|coding| String::from_utf8_lossy(coding).into_owned())
 }
 
 fn remove(headers: &mut HeaderMap) {
@@ -90,18 +90,22 @@ fn remove(headers: &mut HeaderMap) {
 /// field(s) from the message with the same name as the connection-option".
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     list(headers, &CONNECTION)
-        .filter_map(|option| option.parse().ok())
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect()
 }
 
 /// The members of a list-based field (RFC 9110 §5.6.1), over all its lines.
-pub(super) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+///
+/// As bytes: a member that is no text must not hide those beside it.
+pub(super) fn list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
         .into_iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
 }
 
@@ -143,6 +147,24 @@ mod tests {
         ];
         assert_eq!(names_left(headers(&message), from_http1), ["x-four"]);
         assert_eq!(names_left(headers(&message), from_response), ["x-four"]);
+    }
+
+    #[test]
+    fn an_odd_member_of_a_list_does_not_hide_the_others() {
+        for connection in [&b"X\xff, X-A"[..], b"X-A,\xff", b"\x80,,X-A , \xc3"] {
+            let mut message = headers(&[("X-A", "1"), ("X-B", "2")]);
+            message.insert(CONNECTION, HeaderValue::from_bytes(connection).unwrap());
+            assert_eq!(names_left(message, from_http1), ["x-b"], "{connection:?}");
+        }
+        let te = HeaderValue::from_bytes(b"\xff, trailers").unwrap();
+        let mut request = HeaderMap::from_iter([(TE, te)]);
+        from_http1(&mut request);
+        assert_eq!(request[&TE], "trailers");
+        for coding in [&b"gzip\xff, chunked"[..], b"chunked, \xff"] {
+            let coding = HeaderValue::from_bytes(coding).unwrap();
+            let response = HeaderMap::from_iter([(TRANSFER_ENCODING, coding)]);
+            assert!(unknown_transfer_coding(&response).is_some());
+        }
     }
 
     #[test]

@@ -49,5 +49,6 @@ pub(super) fn ask(headers: &mut HeaderMap) {
 
 /// Whether a list-based field has that member.
 fn names(headers: &HeaderMap, field: http::HeaderName, member: &str) -> bool {
-    super::hop_by_hop::list(headers, &field).any(|found| found.eq_ignore_ascii_case(member))
+    super::hop_by_hop::list(headers, &field)
+        .any(|found| found.eq_ignore_ascii_case(member.as_bytes()))
 }

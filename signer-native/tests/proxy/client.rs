@@ -63,6 +63,13 @@ impl Wire {
         read_head(&mut self.0).await
     }
 
+    /// So many bytes.
+    pub(crate) async fn read(&mut self, length: usize) -> String {
+        let mut bytes = vec![0; length];
+        within(self.0.read_exact(&mut bytes)).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// Everything until the proxy closes the connection.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut text = String::new();

@@ -24,6 +24,7 @@ mod access;
 mod failures;
 mod refusals;
 mod smuggling;
+mod upgrades;
 // How much it takes.
 mod limits;
 // CONNECT without a look inside.

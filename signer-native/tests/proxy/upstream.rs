@@ -78,6 +78,11 @@ impl Received {
     pub(crate) async fn next(&mut self) -> Request<Collected<Bytes>> {
         within(self.0.recv()).await.unwrap()
     }
+
+    /// Whether there is none that was not taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A server for one connection, for what no HTTP library would send: it reads a header section,

@@ -2,35 +2,81 @@
 
 use crate::proxy::error::Malformed;
 
+/// What a header section says about where its message ends, and about what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Framing {
+    pub(super) body: Body,
+    /// The client asks for another protocol on this connection.
+    pub(super) asks_to_switch: bool,
+}
+
 /// Where the message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum Body {
     /// After so many bytes.
     Length(u64),
     /// After the last chunk.
     Chunked,
-    /// What follows may be of another protocol.
-    Unknown,
 }
 
-/// How long the header section is, with the empty lines that may stand before it (RFC 9112 §2.2)
-/// and the one that ends it; `None` when it is not all there.
-pub(super) fn length(input: &[u8]) -> Option<usize> {
-    let start = blank(input);
-    let rest = input.get(start..)?;
-    let end = rest.windows(4).position(|four| four == b"\r\n\r\n")?;
-    Some(start + end + 4)
+/// Looks for the end of a header section in bytes as they come: it takes each byte once, so that a
+/// client that sends them one by one does not make the proxy read the beginning again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    place: Place,
+    length: usize,
 }
 
-/// What is wrong with the beginning of a header section already: without this a client that ends
-/// its lines with LF alone would wait for ever.
-pub(super) fn begins_wrong(input: &[u8]) -> Option<Malformed> {
-    let start = blank(input);
-    let rest = input.get(start..)?;
-    let bare = rest.iter().enumerate().any(|(at, byte)| {
-        *byte == b'\n' && at.checked_sub(1).and_then(|at| rest.get(at)) != Some(&b'\r')
-    });
-    bare.then_some(Malformed::LineEnd)
+/// How far a [`Scan`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Not the end.
+    NotYet,
+    /// The header section has this length, with the empty lines that may stand before it (RFC 9112
+    /// §2.2) and the one that ends it.
+    End(usize),
+    /// A line does not end with CRLF, or has a CR, LF or NUL in it. Without this a client that ends
+    /// its lines with LF alone would wait for ever.
+    BadLine,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Place {
+    /// Before the request line.
+    #[default]
+    Before,
+    BeforeLineFeed,
+    Line,
+    LineFeed,
+    /// At the beginning of a line after the first one.
+    NextLine,
+    LastLineFeed,
+}
+
+impl Scan {
+    /// How many bytes it has taken.
+    pub(super) fn length(self) -> usize {
+        self.length
+    }
+
+    /// Takes the bytes that follow those it took before.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Found {
+        for byte in bytes {
+            self.length += 1;
+            self.place = match (self.place, byte) {
+                (Place::Before, b'\r') => Place::BeforeLineFeed,
+                (Place::BeforeLineFeed, b'\n') => Place::Before,
+                (Place::Line, b'\r') => Place::LineFeed,
+                (Place::LineFeed, b'\n') => Place::NextLine,
+                (Place::NextLine, b'\r') => Place::LastLineFeed,
+                (Place::LastLineFeed, b'\n') => return Found::End(self.length),
+                (Place::BeforeLineFeed | Place::LineFeed | Place::LastLineFeed, _)
+                | (_, b'\n' | 0) => return Found::BadLine,
+                _ => Place::Line,
+            };
+        }
+        Found::NotYet
+    }
 }
 
 /// Reads a header section with all that stands before and after it.
@@ -46,10 +92,16 @@ pub(super) fn framing(head: &[u8]) -> Result<Framing, Malformed> {
     for line in lines {
         fields.read(line)?;
     }
-    if request_line.starts_with(b"CONNECT ") || request_line.starts_with(b"PRI * HTTP/2") {
+    let connect = request_line.starts_with(b"CONNECT ");
+    if connect || request_line.starts_with(b"PRI * HTTP/2") {
         fields.upgrade = true;
     }
-    fields.framing()
+    match fields.framing()? {
+        // RFC 9110 §9.3.6: "A CONNECT request message does not have content". Others take it for
+        // the first bytes of the tunnel.
+        Framing { body, .. } if connect && body != Body::Length(0) => Err(Malformed::Connect),
+        framing => Ok(framing),
+    }
 }
 
 /// The fields that matter here.
@@ -73,7 +125,7 @@ impl Fields {
         if name.is_empty() || !name.iter().all(is_token) {
             return Err(Malformed::Name);
         }
-        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+        let value = without_ows(value.strip_prefix(b":").unwrap_or(value));
         if name.eq_ignore_ascii_case(b"content-length") {
             let length = digits(value).ok_or(Malformed::Lengths)?;
             if self.length.replace(length).is_some() {
@@ -91,12 +143,15 @@ impl Fields {
     }
 
     fn framing(self) -> Result<Framing, Malformed> {
-        match (self.length, self.chunked) {
-            (Some(_), true) => Err(Malformed::BothLengths),
-            _ if self.upgrade => Ok(Framing::Unknown),
-            (None, true) => Ok(Framing::Chunked),
-            (length, false) => Ok(Framing::Length(length.unwrap_or(0))),
-        }
+        let body = match (self.length, self.chunked) {
+            (Some(_), true) => return Err(Malformed::BothLengths),
+            (None, true) => Body::Chunked,
+            (length, false) => Body::Length(length.unwrap_or(0)),
+        };
+        Ok(Framing {
+            body,
+            asks_to_switch: self.upgrade,
+        })
     }
 }
 
@@ -106,6 +161,16 @@ fn digits(value: &[u8]) -> Option<u64> {
         return None;
     }
     str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// RFC 9110 §5.6.3: spaces and tabs, nothing else.
+fn without_ows(value: &[u8]) -> &[u8] {
+    let is_ows = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let Some(first) = value.iter().position(|byte| !is_ows(byte)) else {
+        return &[];
+    };
+    let last = value.iter().rposition(|byte| !is_ows(byte));
+    value.get(first..=last.unwrap_or(first)).unwrap_or_default()
 }
 
 /// The bytes of empty lines.
@@ -151,13 +216,34 @@ mod tests {
 
     #[test]
     fn one_length_or_chunks_are_understood() {
-        assert_eq!(of("Host: a\r\n"), Ok(Framing::Length(0)));
-        assert_eq!(of("content-LENGTH:  12 \r\n"), Ok(Framing::Length(12)));
-        assert_eq!(of("Transfer-Encoding: chunked\r\n"), Ok(Framing::Chunked));
-        assert_eq!(
-            of("Upgrade: x\r\nContent-Length: 1\r\n"),
-            Ok(Framing::Unknown)
-        );
+        for (fields, body, asks_to_switch) in [
+            ("Host: a\r\n", Body::Length(0), false),
+            ("content-LENGTH:  12\t\r\n", Body::Length(12), false),
+            ("Transfer-Encoding: chunked\r\n", Body::Chunked, false),
+            ("Upgrade: x\r\nContent-Length: 1\r\n", Body::Length(1), true),
+            (
+                "upgrade:\r\nTransfer-Encoding: chunked\r\n",
+                Body::Chunked,
+                true,
+            ),
+        ] {
+            let framing = Framing {
+                body,
+                asks_to_switch,
+            };
+            assert_eq!(of(fields), Ok(framing), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_connect_with_content_is_refused() {
+        let of = |fields| framing(format!("CONNECT a:1 HTTP/1.1\r\n{fields}\r\n").as_bytes());
+        for fields in ["", "Content-Length: 0\r\n"] {
+            assert!(of(fields).unwrap().asks_to_switch);
+        }
+        for fields in ["Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n"] {
+            assert_eq!(of(fields), Err(Malformed::Connect), "{fields}");
+        }
     }
 
     #[test]
@@ -192,6 +278,10 @@ mod tests {
             ),
             ("Transfer-Encoding: xchunked\r\n", Malformed::TransferCoding),
             (
+                "Transfer-Encoding: \x0cchunked\r\n",
+                Malformed::TransferCoding,
+            ),
+            (
                 "Transfer-Encoding: \"chunked\"\r\n",
                 Malformed::TransferCoding,
             ),
@@ -218,19 +308,36 @@ mod tests {
     }
 
     #[test]
-    fn line_feeds_alone_are_found_before_the_end() {
-        assert_eq!(
-            begins_wrong(b"GET / HTTP/1.1\n\n"),
-            Some(Malformed::LineEnd)
-        );
-        assert_eq!(begins_wrong(b"\n"), Some(Malformed::LineEnd));
-        assert_eq!(begins_wrong(b"\r\nGET / HTTP/1.1\r\nHost"), None);
+    fn bad_line_ends_are_found_before_the_end() {
+        for head in [
+            &b"GET / HTTP/1.1\n"[..],
+            b"\n",
+            b"\r\r",
+            b"GET / HTTP/1.1\rX",
+            b"GET / HTTP/1.1\r\n\n",
+            b"GET / HTTP/1.1\r\n\rX",
+            b"GET / HTTP/1.1\r\nX: \0",
+            b"\x16\x03\x01\0",
+        ] {
+            assert_eq!(Scan::default().advance(head), Found::BadLine, "{head:?}");
+        }
+        let begun = b"\r\nGET / HTTP/1.1\r\nHost";
+        assert_eq!(Scan::default().advance(begun), Found::NotYet);
     }
 
     #[test]
     fn a_header_section_ends_with_an_empty_line() {
-        assert_eq!(length(b"\r\n\r\nGET / HTTP/1.1\r\n\r\nrest"), Some(22));
-        assert_eq!(length(b"GET / HTTP/1.1\r\n\r"), None);
-        assert_eq!(length(b"\r\n\r\n"), None);
+        for (head, found) in [
+            (&b"\r\n\r\nGET / HTTP/1.1\r\n\r\nrest"[..], Found::End(22)),
+            (b"GET / HTTP/1.1\r\nX: 1\r\n\r\n\r\n", Found::End(24)),
+            (b"GET / HTTP/1.1\r\n\r", Found::NotYet),
+            (b"\r\n\r\n", Found::NotYet),
+        ] {
+            assert_eq!(Scan::default().advance(head), found);
+            let mut scan = Scan::default();
+            let pieces = head.chunks(1).map(|byte| scan.advance(byte));
+            let in_pieces = pieces.last().filter(|_| found == Found::NotYet);
+            assert!(in_pieces.is_none_or(|last| last == found));
+        }
     }
 }
