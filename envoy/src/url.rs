@@ -1,6 +1,7 @@
 //! Where requests are sent: to an upstream, to a key server.
 
 use http::Uri;
+use jwt_core::authority::HostAndPort;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -70,26 +71,17 @@ impl HttpUrl {
         if text.contains('#') || authority.as_str().contains('@') {
             return Err(UrlError::Extra);
         }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("" | ":") if secure => 443,
-            Some("" | ":") => 80,
-            _ => authority
-                .port_u16()
-                .filter(|port| *port > 0)
-                .ok_or(UrlError::Invalid)?,
+        let host_and_port = HostAndPort::parse(authority.as_str()).ok_or(UrlError::Invalid)?;
+        let port = match host_and_port.port() {
+            Some(0) => return Err(UrlError::Invalid),
+            Some(port) => port,
+            None if secure => 443,
+            None => 80,
         };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        if host.is_empty() {
-            return Err(UrlError::Invalid);
-        }
         let url = Self {
             secure,
             authority: authority.to_string(),
-            host,
+            host: host_and_port.bare_host().to_owned(),
             port,
             path: uri.path().to_owned(),
         };
@@ -158,6 +150,8 @@ mod tests {
         assert_eq!(url.authority(), "localhost:9090");
         let url = HttpUrl::parse("http://[::1]").unwrap();
         assert_eq!((url.host(), url.port(), url.path()), ("::1", 80, "/"));
+        let url = HttpUrl::parse("http://[0:0::1]:").unwrap();
+        assert_eq!((url.host(), url.port()), ("::1", 80));
         let url = HttpUrl::parse("https://api.example").unwrap();
         assert_eq!((url.port(), url.is_secure()), (443, true));
     }
@@ -190,6 +184,11 @@ mod tests {
             "http://",
             "http://host:0/",
             "http://h:99999",
+            "http://h:+80",
+            "http://[0:0]",
+            "http://[[::1]]/",
+            "http://[127.0.0.1]/",
+            "http://[fe80::1%25eth0]/",
         ] {
             assert_eq!(HttpUrl::parse(text), Err(UrlError::Invalid), "{text}");
         }

@@ -1,7 +1,7 @@
 //! The `aud` claim (RFC 7519 §4.1.3): whom a token is for.
 
+use crate::authority::HostAndPort;
 use http::Uri;
-use http::uri::Authority;
 
 /// The audience a verifier answers to: a URL, compared by scheme, host and port, or any other
 /// string, compared exactly.
@@ -47,13 +47,14 @@ impl Audience {
 }
 
 /// The `aud` of a request to `scheme://authority/…`: the scheme's default port left out, host in
-/// lower case, no user information. `None` when the authority is no `host[:port]`.
+/// lower case, an IPv6 address as in RFC 5952, no user information. `None` when the authority is no
+/// `host[:port]`.
 pub fn of_request(scheme: &str, authority: &str) -> Option<String> {
-    let authority: Authority = authority.parse().ok()?;
+    let authority = HostAndPort::parse(without_user(authority))?;
     let origin = Origin {
         scheme: scheme.to_ascii_lowercase(),
-        host: host_of(&authority)?,
-        port: port_of(&authority)?,
+        host: authority.host().to_owned(),
+        port: authority.port(),
     };
     Some(origin.to_text())
 }
@@ -70,10 +71,10 @@ impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
-        let authority = uri.authority()?;
-        let port = port_of(authority)?.or_else(|| default_port(&scheme));
+        let authority = HostAndPort::parse(without_user(uri.authority()?.as_str()))?;
+        let port = authority.port().or_else(|| default_port(&scheme));
         Some(Self {
-            host: host_of(authority)?,
+            host: authority.host().to_owned(),
             port,
             scheme,
         })
@@ -91,18 +92,10 @@ impl Origin {
     }
 }
 
-fn host_of(authority: &Authority) -> Option<String> {
-    let host = authority.host();
-    (!host.is_empty()).then(|| host.to_ascii_lowercase())
-}
-
-/// `Some(None)` without a port, `None` when what stands in its place is no port.
-fn port_of(authority: &Authority) -> Option<Option<u16>> {
-    let after_user = authority.as_str().rsplit('@').next()?;
-    match after_user.strip_prefix(authority.host())? {
-        "" | ":" => Some(None),
-        with_colon => Some(Some(with_colon.strip_prefix(':')?.parse().ok()?)),
-    }
+fn without_user(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host_and_port)| host_and_port)
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -156,6 +149,32 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_literals_are_compared_as_addresses() {
+        for [one, other] in [
+            ["[::0]", "[::]"],
+            ["[0:0:0:0:0:0:0:1]", "[::1]"],
+            ["[2001:DB8::1]", "[2001:0db8:0::0001]"],
+            ["[::ffff:7f00:1]", "[::ffff:127.0.0.1]"],
+        ] {
+            let audience = Audience::new(format!("http://{one}:80/"));
+            assert!(audience.matches(&format!("http://{other}")), "{other}");
+            let again = Audience::new(format!("http://{other}"));
+            assert_eq!(audience.normalized(), again.normalized());
+        }
+        // Hosts of their own, for a URL's sake: an IPv4 address within IPv6 is no IPv4 address.
+        assert!(!Audience::new("http://127.0.0.1").matches("http://[::ffff:127.0.0.1]"));
+    }
+
+    #[test]
+    fn a_port_has_no_sign() {
+        assert!(!Audience::new("http://a:8080").matches("http://a:+8080/"));
+        assert_eq!(of_request("http", "a:+8080"), None);
+        // What is no URL is compared as it is.
+        assert!(Audience::new("http://a:+8080").matches("http://a:+8080"));
+        assert!(!Audience::new("http://[0:0]").matches("http://[0:0]:80"));
+    }
+
+    #[test]
     fn plain_strings_match_exactly() {
         assert!(Audience::new("billing").matches("billing"));
         assert!(!Audience::new("billing").matches("Billing"));
@@ -191,7 +210,11 @@ mod tests {
             of("http", "example.com:"),
             Some("http://example.com".into())
         );
-        for wrong in ["", ":80", "example.com:99999", "a b"] {
+        assert_eq!(
+            of("http", "[2001:DB8::0:1]:80"),
+            Some("http://[2001:db8::1]".into())
+        );
+        for wrong in ["", ":80", "example.com:99999", "a b", "[0:0]", "[1.2.3.4]"] {
             assert_eq!(of("http", wrong), None, "{wrong}");
         }
     }

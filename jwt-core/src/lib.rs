@@ -9,6 +9,7 @@
 //! come from outside.
 
 pub mod audience;
+pub mod authority;
 mod backoff;
 pub mod config;
 pub mod excludes;

@@ -4,6 +4,7 @@
 use super::duration;
 use super::reader::{self, Expected, Mistakes, Section};
 use super::verifier::{self, Rules};
+use crate::authority::HostAndPort;
 use crate::key::{KeyName, PublicKey};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -235,7 +236,7 @@ impl Endpoint {
         path: impl FnOnce(&Value) -> Result<String, Expected>,
     ) -> Option<Self> {
         let cluster = section.field("cluster").required(reader::text);
-        let authority = section.field("authority").required(reader::text);
+        let authority = section.field("authority").required(authority);
         let path = section.field("path").or("/".into(), path);
         let timeout = section
             .field("timeout")
@@ -287,6 +288,14 @@ pub fn cache(section: &mut Section<'_>) -> Option<Cache> {
         duration: duration?,
         stale_if_error: stale_if_error?,
     })
+}
+
+/// `Host` of a request.
+fn authority(value: &Value) -> Result<String, Expected> {
+    reader::text(value)
+        .ok()
+        .filter(|text| HostAndPort::parse(text).is_some())
+        .ok_or_else(|| "a host, and its port if need be, such as registry:8888".into())
 }
 
 fn positive_duration(value: &Value) -> Result<Duration, Expected> {

@@ -3,6 +3,7 @@
 use super::duration;
 use super::reader::{self, Expected, Section};
 use crate::audience::Audience;
+use crate::authority::HostAndPort;
 use crate::excludes::Exclude;
 use crate::handover::{ClaimToHeader, Handover};
 use crate::policy::{ClaimsVerifier, Policy};
@@ -156,7 +157,12 @@ fn exclude(value: &Value) -> Result<Exclude, Expected> {
 fn absolute_url(value: &Value) -> Result<String, Expected> {
     let url = value.as_str().filter(|text| {
         let uri: Option<Uri> = text.parse().ok();
-        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
+        uri.is_some_and(|uri| {
+            let has_host = uri
+                .authority()
+                .and_then(|it| HostAndPort::parse(it.as_str()));
+            matches!(uri.scheme_str(), Some("http" | "https")) && has_host.is_some()
+        })
     });
     url.map(str::to_owned)
         .ok_or_else(|| "an http or https URL".into())

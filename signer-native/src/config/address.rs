@@ -1,6 +1,7 @@
 //! `listen_addr`: where a proxy listens.
 
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket};
+use jwt_core::authority::parse_port;
 use jwt_core::config::reader::{self, Expected, Section};
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
@@ -41,7 +42,7 @@ pub(super) fn listen_address(value: &Value) -> Result<SocketAddress, Expected> {
         return Err("a TCP address, not that of a unix socket".into());
     }
     let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
-    let port: u16 = port.parse().map_err(|_| EXPECTED)?;
+    let port = parse_port(port).ok_or(EXPECTED)?;
     if host.is_empty() {
         return Ok(on_all_addresses(port));
     }
@@ -102,6 +103,9 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:http",
             ":70000",
+            ":+8080",
+            "127.0.0.1:+8080",
+            "[0:0]:8080",
             "unix:/run/x",
             "a b:1",
         ] {

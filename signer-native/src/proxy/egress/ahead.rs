@@ -3,6 +3,7 @@
 use super::dial::{BoxError, BoxFuture};
 use http::Uri;
 use http::uri::Scheme;
+use jwt_core::authority::HostAndPort;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -110,9 +111,10 @@ where
 
 /// However it is written.
 fn server(uri: &Uri) -> Option<(String, u16)> {
-    let host = uri.host()?.to_ascii_lowercase();
+    let authority = HostAndPort::parse(uri.authority()?.as_str())?;
     let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-    is_https.then(|| (host, uri.port_u16().unwrap_or(443)))
+    let port = authority.port().unwrap_or(443);
+    is_https.then(|| (authority.host().to_owned(), port))
 }
 
 #[cfg(test)]

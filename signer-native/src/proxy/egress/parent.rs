@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
+use jwt_core::authority::HostAndPort;
 use std::fmt;
 
 /// Another forward proxy, between this one and the servers.
@@ -32,6 +33,10 @@ impl ParentProxy {
             None => (None, authority.as_str()),
         };
         let credentials = userinfo.map(basic).transpose()?;
+        let port = HostAndPort::parse(host).ok_or(ParentProxyError)?.port();
+        if port == Some(0) {
+            return Err(ParentProxyError);
+        }
         let uri = Uri::builder().scheme("http").authority(host);
         Ok(Self {
             uri: uri
@@ -79,6 +84,10 @@ fn percent_decoded(text: &str) -> Result<Vec<u8>, ParentProxyError> {
     let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
         let (digits, rest) = part.split_at_checked(2).ok_or(ParentProxyError)?;
+        // `from_str_radix` takes a sign as well.
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(ParentProxyError);
+        }
         decoded.push(u8::from_str_radix(digits, 16).map_err(|_| ParentProxyError)?);
         decoded.extend_from_slice(rest.as_bytes());
     }
@@ -112,6 +121,10 @@ mod tests {
             "http://proxy.test/?query",
             "http://a:%zz@proxy.test",
             "http://a:%4@proxy.test",
+            "http://a:%+4@proxy.test",
+            "http://proxy.test:+3128",
+            "http://proxy.test:0",
+            "http://[0:0]:3128",
         ] {
             assert!(ParentProxy::parse(text).is_err(), "{text}");
         }
