@@ -150,8 +150,7 @@ fn access(section: &mut Section<'_>) -> Option<Access> {
 }
 
 fn exclude(value: &Value) -> Result<Exclude, Expected> {
-    let exclude = value.as_str().and_then(Exclude::parse);
-    exclude.ok_or_else(|| "a path such as /healthz, or a regular expression for paths".into())
+    Exclude::parse(value.as_str().unwrap_or_default()).map_err(|error| error.to_string())
 }
 
 fn absolute_url(value: &Value) -> Result<String, Expected> {
