@@ -13,18 +13,24 @@ const BASIC_USER: &str = "oauth2";
 const COOKIE: &str = "access_token";
 
 /// The one token of a request: in the Authorization header, or in a cookie where that is enabled.
-pub fn token(head: &dyn RequestHead, cookies_enabled: bool) -> Result<String, Refusal> {
+/// One of more than `max_size` bytes is refused before it is decoded or copied.
+pub fn token(
+    head: &dyn RequestHead,
+    cookies_enabled: bool,
+    max_size: usize,
+) -> Result<String, Refusal> {
     let mut found = match head.get("authorization") {
-        Some(value) => in_authorization(&value)?,
+        Some(value) => in_authorization(&value, max_size)?,
         None => None,
     };
     if cookies_enabled {
         let cookies = head.get_all("cookie");
         for token in cookies.iter().flat_map(|value| in_cookies(value)) {
-            if found.as_ref().is_some_and(|other| *other != token) {
-                return Err(Refusal::SeveralTokens);
+            match &found {
+                Some(other) if other != token => return Err(Refusal::SeveralTokens),
+                Some(_) => {}
+                None => found = Some(bounded(token, max_size)?.to_owned()),
             }
-            found = Some(token);
         }
     }
     found.ok_or(Refusal::MissingToken)
@@ -43,7 +49,8 @@ pub struct Stripped {
 pub fn strip(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
     let mut stripped = Vec::new();
     let authorization = head.get("authorization");
-    if authorization.is_some_and(|value| matches!(in_authorization(&value), Ok(Some(_)))) {
+    let has_token = |value: Vec<u8>| matches!(in_authorization(&value, usize::MAX), Ok(Some(_)));
+    if authorization.is_some_and(has_token) {
         stripped.push(Stripped {
             name: "authorization",
             value: None,
@@ -67,7 +74,7 @@ pub fn strip(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
 /// (RFC 9110 §11.1). Other schemes are somebody else's.
 ///
 /// Two Authorization headers come as one value with a comma between. A comma is in no token.
-fn in_authorization(value: &[u8]) -> Result<Option<String>, Refusal> {
+fn in_authorization(value: &[u8], max_size: usize) -> Result<Option<String>, Refusal> {
     let malformed = || Refusal::Malformed("the Authorization header is not text");
     let value = str::from_utf8(value).map_err(|_| malformed())?.trim();
     if value.contains(',') {
@@ -78,12 +85,25 @@ fn in_authorization(value: &[u8]) -> Result<Option<String>, Refusal> {
     };
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Some(credentials.to_owned()).filter(|token| !token.is_empty()));
+        let token = Some(credentials).filter(|token| !token.is_empty());
+        let token = token.map(|token| bounded(token, max_size)).transpose()?;
+        return Ok(token.map(str::to_owned));
     }
     if scheme.eq_ignore_ascii_case("basic") {
+        // Three bytes are four characters. Other users' passwords are none of our business,
+        // whatever their size; what is too large for a token is not decoded to find out.
+        let largest = max_size.saturating_add(BASIC_USER.len() + 1).div_ceil(3);
+        bounded(credentials, largest.saturating_mul(4))?;
         return Ok(in_basic(credentials));
     }
     Ok(None)
+}
+
+fn bounded(token: &str, max_size: usize) -> Result<&str, Refusal> {
+    if token.len() > max_size {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(token)
 }
 
 fn in_basic(credentials: &str) -> Option<String> {
@@ -93,14 +113,14 @@ fn in_basic(credentials: &str) -> Option<String> {
 }
 
 /// RFC 6265 §4.2.1.
-fn in_cookies(value: &[u8]) -> Vec<String> {
+fn in_cookies(value: &[u8]) -> Vec<&str> {
     let pairs = value
         .split(|byte| *byte == b';')
         .filter_map(|pair| str::from_utf8(pair).ok());
     pairs
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, value)| *name == COOKIE && !value.is_empty())
-        .map(|(_, value)| value.trim_matches('"').to_owned())
+        .map(|(_, value)| value.trim_matches('"'))
         .collect()
 }
 
@@ -120,8 +140,10 @@ mod tests {
     use super::*;
     use crate::request::in_memory::Fields;
 
+    const MAX_SIZE: usize = 100;
+
     fn with(fields: &[(&str, &str)]) -> Result<String, Refusal> {
-        token(&Fields::of(fields), true)
+        token(&Fields::of(fields), true, MAX_SIZE)
     }
 
     fn in_header(value: &str) -> Result<String, Refusal> {
@@ -152,7 +174,10 @@ mod tests {
             assert_eq!(in_header(value), Err(Refusal::MissingToken), "{value}");
         }
         let bytes = Fields(vec![("authorization".into(), b"Bearer \xff".to_vec())]);
-        assert!(matches!(token(&bytes, true), Err(Refusal::Malformed(_))));
+        assert!(matches!(
+            token(&bytes, true, MAX_SIZE),
+            Err(Refusal::Malformed(_))
+        ));
     }
 
     #[test]
@@ -160,7 +185,7 @@ mod tests {
         let cookie = [("cookie", "a=b; access_token=a.b.c; c=d")];
         assert_eq!(with(&cookie).unwrap(), "a.b.c");
         assert_eq!(
-            token(&Fields::of(&cookie), false),
+            token(&Fields::of(&cookie), false, MAX_SIZE),
             Err(Refusal::MissingToken)
         );
         let other = [("cookie", "xaccess_token=a.b.c; access_token=; access_token")];
@@ -187,6 +212,31 @@ mod tests {
             ("cookie", "access_token=a.b.c"),
         ];
         assert_eq!(with(&equal).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn a_token_that_is_too_large_is_refused_wherever_it_is() {
+        let (largest, larger) = ("x".repeat(MAX_SIZE), "x".repeat(MAX_SIZE + 1));
+        for carrier in [
+            |token: &str| ("authorization", format!("Bearer {token}")),
+            |token: &str| ("cookie", format!("a=b; access_token={token}")),
+        ] {
+            let of = |token| {
+                let (name, value) = carrier(token);
+                with(&[(name, &value)])
+            };
+            assert_eq!(of(&largest).as_ref(), Ok(&largest));
+            assert_eq!(of(&larger), Err(Refusal::TooLarge));
+        }
+        let basic = |token: &str| STANDARD.encode(format!("oauth2:{token}"));
+        let basic = |token: &str| in_header(&format!("Basic {}", basic(token)));
+        assert_eq!(basic(&largest), Ok(largest));
+        assert_eq!(basic(&"x".repeat(MAX_SIZE + 3)), Err(Refusal::TooLarge));
+        // What is not decoded is not looked at either.
+        assert_eq!(
+            in_header(&format!("Basic {}", "!".repeat(200))),
+            Err(Refusal::TooLarge)
+        );
     }
 
     #[test]

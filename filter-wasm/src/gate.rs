@@ -121,6 +121,11 @@ impl Gate {
         credentials::strip(head, self.access.cookies_enabled)
     }
 
+    /// The longest token that is looked at.
+    pub fn max_token_size(&self) -> usize {
+        self.policy.max_token_size
+    }
+
     /// Where requests without a good token are redirected to.
     pub fn auth_redirect_url(&self) -> Option<&str> {
         self.access.auth_redirect_url.as_deref()
@@ -138,7 +143,11 @@ impl Gate {
             return Decision::Exempt;
         }
         let redirect_from = self.redirect_from(head);
-        match credentials::token(head, self.access.cookies_enabled) {
+        match credentials::token(
+            head,
+            self.access.cookies_enabled,
+            self.policy.max_token_size,
+        ) {
             Err(refusal) => self.refuse(refusal, redirect_from),
             Ok(token) => match self.machine().start(&token, now) {
                 Progress::Done(result) => self.decide(result, redirect_from),

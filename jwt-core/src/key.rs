@@ -3,6 +3,7 @@
 pub use jwt_keys::{KeyError, PublicKey};
 
 use crate::refusal::Refusal;
+use crate::token::limits::{MAX_TEXT_LENGTH, TEXT_LENGTH};
 use std::fmt;
 
 /// Which key signed a token: the issuer (`iss`) and its key id (`kid`).
@@ -12,20 +13,17 @@ pub struct KeyName {
     key_id: String,
 }
 
-/// No issuer and no key id is longer in bytes; names are kept in caches that strangers can fill.
-const MAX_NAME_LENGTH: usize = 1024;
-
 impl KeyName {
-    /// Both parts are non-empty and at most 1024 bytes long.
+    /// Both parts are non-empty and at most [`MAX_TEXT_LENGTH`] bytes long.
     pub fn new(issuer: String, key_id: String) -> Result<Self, Refusal> {
         for (name, value) in [("iss", &issuer), ("kid", &key_id)] {
             if value.is_empty() {
                 return Err(Refusal::Missing(name));
             }
-            if value.len() > MAX_NAME_LENGTH {
+            if value.len() > MAX_TEXT_LENGTH {
                 return Err(Refusal::WrongType {
                     name,
-                    expected: "at most 1024 bytes long",
+                    expected: TEXT_LENGTH,
                 });
             }
         }

@@ -87,6 +87,7 @@ mod tests {
     use crate::policy::ClaimsVerifier;
     use crate::signature::PureRust;
     use crate::testing::{NOW, TestSigner};
+    use crate::token::limits::DEFAULT_MAX_SIZE;
     use serde_json::{Value, json};
     use std::collections::HashSet;
     use std::time::Duration;
@@ -161,6 +162,7 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
+            max_token_size: DEFAULT_MAX_SIZE,
             audience: Audience::new("https://api"),
             max_skew: Duration::from_secs(60),
             max_ttl: Duration::from_secs(300),
@@ -222,6 +224,17 @@ mod tests {
         };
         assert_eq!(issued(NOW + 60), None);
         assert_eq!(issued(NOW + 61), Some(Refusal::IssuedInFuture));
+    }
+
+    #[test]
+    fn a_token_is_at_most_as_large_as_configured() {
+        let token = TestSigner::service().token("n1");
+        let mut policy = policy();
+        policy.max_token_size = token.len();
+        World::default().verify(&policy, &token).unwrap();
+        policy.max_token_size = token.len() - 1;
+        let refusal = World::default().verify(&policy, &token).unwrap_err();
+        assert_eq!(refusal, Refusal::TooLarge);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// The demands of one verifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
+    /// The longest permitted token, in bytes of its compact serialization.
+    pub max_token_size: usize,
     /// The expected `aud`.
     pub audience: Audience,
     /// How far a signer's clock may be ahead.

@@ -14,6 +14,9 @@ pub enum Refusal {
     /// The request carries two tokens, and which of them counts is nothing to guess about.
     #[error("the request carries more than one token")]
     SeveralTokens,
+    /// Longer than the verifier permits.
+    #[error("the token is larger than the verifier permits (max_token_size)")]
+    TooLarge,
     /// Not a compact JWS with JSON header and claims (RFC 7519 §7.2).
     #[error("malformed token: {0}")]
     Malformed(&'static str),
@@ -107,6 +110,7 @@ impl Refusal {
         match self {
             Self::MissingToken => "missing_token",
             Self::SeveralTokens => "several_tokens",
+            Self::TooLarge => "too_large",
             Self::Malformed(_) | Self::Missing(_) | Self::WrongType { .. } => "malformed",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical_header",
@@ -131,9 +135,10 @@ impl Refusal {
 }
 
 /// Every value of [`Refusal::label`].
-pub const LABELS: [&str; 21] = [
+pub const LABELS: [&str; 22] = [
     "missing_token",
     "several_tokens",
+    "too_large",
     "malformed",
     "algorithm",
     "critical_header",

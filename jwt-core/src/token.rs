@@ -1,9 +1,10 @@
 //! A token as it arrives: taken apart, typed, and not yet believed.
 
+mod json;
+pub mod limits;
 mod members;
 #[cfg(test)]
 mod tests;
-mod value;
 
 use crate::algorithm::Algorithm;
 use crate::key::KeyName;
@@ -42,8 +43,17 @@ pub struct Claims {
 }
 
 impl Token {
-    /// Takes a compact serialization (RFC 7515 §7.1) apart.
+    /// Takes a compact serialization (RFC 7515 §7.1) of at most [`limits::DEFAULT_MAX_SIZE`] bytes
+    /// apart.
     pub fn parse(compact: &str) -> Result<Self, Refusal> {
+        Self::parse_up_to(limits::DEFAULT_MAX_SIZE, compact)
+    }
+
+    /// The same with another bound. It is checked before anything is decoded.
+    pub fn parse_up_to(max_size: usize, compact: &str) -> Result<Self, Refusal> {
+        if compact.len() > max_size {
+            return Err(Refusal::TooLarge);
+        }
         let malformed = || Refusal::Malformed("expected three parts between dots");
         let (signing_input, signature) = compact.rsplit_once('.').ok_or_else(malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or_else(malformed)?;
@@ -80,7 +90,8 @@ impl Token {
         &self.signature
     }
 
-    /// The claims as the JSON text that was signed.
+    /// The claims as the JSON text that was signed. All of it is readable: `serde_json` reads it as
+    /// a map.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }

@@ -68,7 +68,7 @@ pub struct ProvenToken {
 impl CurrentToken {
     /// Takes the text of a token apart and checks what can be known without its key.
     pub fn check(compact: &str, policy: &Policy, now: Timestamp) -> Result<Self, Refusal> {
-        let token = Token::parse(compact)?;
+        let token = Token::parse_up_to(policy.max_token_size, compact)?;
         policy.check_registered(token.claims(), now)?;
         Ok(Self {
             token: Rc::new(token),

@@ -13,6 +13,7 @@ use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
+use jwt_core::token::limits::DEFAULT_MAX_SIZE;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ impl Rules {
     pub fn new(audience: impl Into<String>) -> Self {
         Self {
             policy: Policy {
+                max_token_size: DEFAULT_MAX_SIZE,
                 audience: Audience::new(audience),
                 max_skew: Duration::from_secs(60),
                 max_ttl: Duration::from_secs(300),

@@ -5,6 +5,7 @@ use jwt_core::config::filter::Cache;
 use jwt_core::config::verifier::{Access, NonceStorage, Rules};
 use jwt_core::handover::Handover;
 use jwt_core::policy::Policy;
+use jwt_core::token::limits::DEFAULT_MAX_SIZE;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
@@ -21,6 +22,7 @@ fn verifier() -> VerifierProxy {
         upstream: Upstream::parse("http://127.0.0.1:1/").unwrap(),
         rules: Rules {
             policy: Policy {
+                max_token_size: DEFAULT_MAX_SIZE,
                 audience: Audience::new("x"),
                 max_skew: Duration::ZERO,
                 max_ttl: Duration::ZERO,

@@ -70,6 +70,8 @@ mod signer_operations;
 mod signer_policy;
 /// TLS to clients: versions, protocols, certificates that change.
 mod tls_termination;
+/// How large, how deep and how odd a token may be.
+mod token_bounds;
 /// Tokens that may be used again, and what ends that.
 mod token_reuse;
 /// Which servers the signer believes.

@@ -147,7 +147,7 @@ impl Plugin {
         let gate = self.gate.borrow();
         let label = refused.refusal.label();
         let _ = hostcalls::set_property(vec![REASON_PROPERTY], Some(label.as_bytes()));
-        self.refusals.write(refused, now);
+        self.refusals.write(refused, gate.max_token_size(), now);
         let Reply {
             status,
             headers,

@@ -31,7 +31,7 @@ impl RefusalLog {
     }
 
     /// Says of whom and of what, so that an operator finds the cause; never the token itself.
-    pub(super) fn write(&self, refused: &Refused, now: Timestamp) {
+    pub(super) fn write(&self, refused: &Refused, max_token_size: usize, now: Timestamp) {
         if !log_enabled!(log::Level::Info) {
             return;
         }
@@ -43,9 +43,9 @@ impl RefusalLog {
         // The query may hold what is nobody's business.
         let path = path.split('?').next().unwrap_or_default();
         let refusal = &refused.refusal;
-        let claimed = credentials::token(&head, true)
+        let claimed = credentials::token(&head, true, max_token_size)
             .ok()
-            .and_then(|token| Token::parse(&token).ok());
+            .and_then(|token| Token::parse_up_to(max_token_size, &token).ok());
         match claimed {
             Some(token) => {
                 info!(

@@ -7,12 +7,17 @@ use crate::authority::HostAndPort;
 use crate::excludes::Exclude;
 use crate::handover::{ClaimToHeader, Handover};
 use crate::policy::{ClaimsVerifier, Policy};
+use crate::token::limits::DEFAULT_MAX_SIZE;
 use http::Uri;
 use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Live nonces a `local` store has room for unless configured otherwise.
 const DEFAULT_CAPACITY: u32 = 1_000_000;
+
+/// What `max_token_size` may be. Envoy takes heads of up to 60 KiB.
+const TOKEN_SIZES: RangeInclusive<u32> = 1024..=60 * 1024;
 
 /// What a verifier is to do, wherever its configuration comes from.
 #[derive(Clone, Debug)]
@@ -78,7 +83,11 @@ fn policy(section: &mut Section<'_>) -> Option<Policy> {
         .field("max_ttl")
         .or(Duration::from_secs(300), reader::duration);
     let claims_verifiers = section.field("claims_verifiers").sections(claims_verifier);
+    let max_token_size = section
+        .field("max_token_size")
+        .or(DEFAULT_MAX_SIZE as u32, reader::integer(TOKEN_SIZES));
     Some(Policy {
+        max_token_size: max_token_size?.try_into().ok()?,
         audience: Audience::new(audience?),
         max_skew: max_skew?,
         max_ttl: max_ttl?,
@@ -231,6 +240,7 @@ pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
         .collect();
     for (name, value) in [
         ("audience", json!(policy.audience.as_str())),
+        ("max_token_size", json!(policy.max_token_size)),
         ("max_skew", json!(duration::format(policy.max_skew))),
         ("max_ttl", json!(duration::format(policy.max_ttl))),
         ("claims_verifiers", json!(claims_verifiers)),

@@ -9,6 +9,7 @@ use crate::refusal::{KeyProblem, Refusal};
 use crate::signature::{PureRust, SignatureVerifier};
 use crate::testing::{NOW, TestSigner};
 use crate::time::Timestamp;
+use crate::token::limits::DEFAULT_MAX_SIZE;
 use crate::verify::VerifiedToken;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -85,6 +86,7 @@ fn service_key() -> Rc<PublicKey> {
 
 fn policy() -> Policy {
     Policy {
+        max_token_size: DEFAULT_MAX_SIZE,
         audience: Audience::new("https://api"),
         max_skew: Duration::from_secs(60),
         max_ttl: Duration::from_secs(300),
