@@ -93,7 +93,7 @@ struct RunningSigner {
 }
 
 impl RunningSigner {
-    async fn start(signer: SignerProxy) -> Result<Self, RunError> {
+    async fn start(mut signer: SignerProxy) -> Result<Self, RunError> {
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
@@ -102,7 +102,9 @@ impl RunningSigner {
         let admin = match signer.admin {
             Some(address) => {
                 let listener = bind(address).await?;
-                info!("signer admin listening on {}", listener.local_addr()?);
+                let address = listener.local_addr()?;
+                info!("signer admin listening on {address}");
+                signer.parts.admin = Some(address);
                 Some(listener)
             }
             None => None,

@@ -58,6 +58,8 @@ mod refusal_log;
 mod refusals;
 /// A registry that is down, slow, or says something else.
 mod registry_outages;
+/// A client of the signer that tries to become the service: nothing is signed for a registry.
+mod registry_takeover;
 /// A whole life of a key at the registry, with curl and openssl alone.
 mod registry_trace;
 /// Single use, however many try at once.

@@ -10,9 +10,10 @@ mod signer;
 mod verifier;
 
 use crate::keys;
+use crate::policy::{Action, RegistryOrigin};
 use crate::proxy::{Parts, Settings};
 use crate::signing::RequestSigner;
-use envoy::verifier::{ListenAddress, SocketAddress, VerifierProxy};
+use envoy::verifier::{KeyServer, ListenAddress, SocketAddress, VerifierProxy};
 use jwt_core::config::reader::{self, Mistakes, Section};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -98,10 +99,11 @@ impl Config {
         let verifiers = section
             .field("verifier_proxies")
             .sections(|proxy| enabled(proxy, verifier::verifier_proxy));
-        let config = Self {
+        let mut config = Self {
             signer: signer?,
             verifiers: verifiers?.into_iter().flatten().collect(),
         };
+        config.make_registries_known(section)?;
         if config.signer.is_none() && config.verifiers.is_empty() {
             section.mistake(
                 "nothing to run: expected \"signer_proxy\" or \"verifier_proxies\", enabled",
@@ -109,6 +111,48 @@ impl Config {
             return None;
         }
         Some(config)
+    }
+}
+
+impl Config {
+    /// The signer signs nothing for the registries of the verifiers beside it either.
+    fn make_registries_known(&mut self, section: &Section<'_>) -> Option<()> {
+        let Some(signer) = &mut self.signer else {
+            return Some(());
+        };
+        let policy = &mut signer.parts.policy;
+        for verifier in &self.verifiers {
+            if let KeyServer::Keyregistry { url, .. } = &verifier.key_server {
+                let scheme = if url.is_secure() { "https" } else { "http" };
+                let url = format!("{scheme}://{}", url.authority());
+                let Some(registry) = RegistryOrigin::parse(&url) else {
+                    section.mistake(format!(
+                        "verifier_proxies: the host of the key registry {url} is neither a name \
+                         nor an address in full, so the signer cannot recognise it"
+                    ));
+                    return None;
+                };
+                policy.add_registry(registry);
+            }
+        }
+        let mut found = Some(());
+        for (index, rule) in policy.rules().iter().enumerate() {
+            let Action::Sign(extras) = &rule.action else {
+                continue;
+            };
+            let Some(audience) = &extras.audience else {
+                continue;
+            };
+            if let Some(registry) = policy.registries().of_audience(audience) {
+                section.mistake(format!(
+                    "signer_proxy.hosts[{index}].audience: {audience:?} is the key registry {}: \
+                     with a token for it a client could take over the keys of this service",
+                    registry.as_str()
+                ));
+                found = None;
+            }
+        }
+        found
     }
 }
 

@@ -68,6 +68,11 @@ impl RegistryUrl {
             audience: audience::of_request(scheme, authority.as_str()).ok_or(RegistryUrlError)?,
         })
     }
+
+    /// Scheme, host and port, as they are written.
+    pub fn origin(&self) -> &str {
+        &self.base
+    }
 }
 
 /// What came of a call, and what there is to say about it.

@@ -1,5 +1,7 @@
 //! Names and addresses of servers, and patterns for them.
 
+use super::address;
+use super::range::AddressRange;
 use rustls_pki_types::ServerName;
 use std::fmt;
 use std::net::IpAddr;
@@ -32,6 +34,34 @@ impl Host {
         (is_name(&name) && !ends_in_number(&name)).then_some(Self(Kind::Name(name)))
     }
 
+    /// The address, if it is no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.0 {
+            Kind::Name(_) => None,
+            Kind::Address(address) => Some(address),
+        }
+    }
+
+    /// Whether it is this machine by definition: an address of the loopback interface or the
+    /// unspecified one, or a name that RFC 6761 §6.3 reserves for them.
+    pub fn is_loopback(&self) -> bool {
+        match &self.0 {
+            Kind::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            Kind::Address(address) => address::is_loopback(*address),
+        }
+    }
+
+    /// Whether both lead to one machine, as far as can be said without looking up names.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        if self.is_loopback() && other.is_loopback() {
+            return true;
+        }
+        match (&self.0, &other.0) {
+            (Kind::Address(one), Kind::Address(other)) => have_a_form_in_common(*one, *other),
+            _ => self == other,
+        }
+    }
+
     /// As the certificate of the server names it.
     pub fn server_name(&self) -> Option<ServerName<'static>> {
         match &self.0 {
@@ -56,7 +86,13 @@ impl fmt::Display for Host {
     }
 }
 
-/// Which hosts a rule is about: `*`, `*.example.com` for all below it, or one host.
+/// Whether two addresses lead to one machine.
+pub fn have_a_form_in_common(one: IpAddr, other: IpAddr) -> bool {
+    address::forms(one).any(|form| address::forms(other).any(|other| form == other))
+}
+
+/// Which hosts a rule is about: `*`, `*.example.com` for all below it, a name, an address or a
+/// range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern(Pattern);
 
@@ -65,7 +101,8 @@ enum Pattern {
     Any,
     /// With the dot before it.
     Below(String),
-    One(Host),
+    Name(String),
+    Addresses(AddressRange),
 }
 
 impl HostPattern {
@@ -74,8 +111,14 @@ impl HostPattern {
         if text == "*" {
             return Some(Self(Pattern::Any));
         }
+        if text.contains('/') {
+            return AddressRange::parse(text).map(|range| Self(Pattern::Addresses(range)));
+        }
         let Some(parent) = text.strip_prefix("*.") else {
-            return Host::parse(text).map(|host| Self(Pattern::One(host)));
+            return Host::parse(text).map(|host| match host.0 {
+                Kind::Name(name) => Self(Pattern::Name(name)),
+                Kind::Address(address) => Self(Pattern::Addresses(AddressRange::of(address))),
+            });
         };
         match Host::parse(parent)?.0 {
             Kind::Name(name) => Some(Self(Pattern::Below(format!(".{name}")))),
@@ -83,16 +126,41 @@ impl HostPattern {
         }
     }
 
-    /// Whether it is about that host.
+    /// Whether it is about that host, as it is written.
     pub fn matches(&self, host: &Host) -> bool {
         match (&self.0, &host.0) {
             (Pattern::Any, _) => true,
-            (Pattern::One(one), _) => one == host,
+            (Pattern::Addresses(range), Kind::Address(address)) => range.contains(*address),
+            (Pattern::Name(one), Kind::Name(name)) => one == name,
             (Pattern::Below(parent), Kind::Name(name)) => {
                 name.len() > parent.len() && name.ends_with(parent.as_str())
             }
-            (Pattern::Below(_), Kind::Address(_)) => false,
+            (Pattern::Below(_) | Pattern::Name(_), Kind::Address(_))
+            | (Pattern::Addresses(_), Kind::Name(_)) => false,
         }
+    }
+
+    /// The addresses it is about; a name has none.
+    pub(super) fn addresses(&self) -> Option<&AddressRange> {
+        match &self.0 {
+            Pattern::Addresses(range) => Some(range),
+            Pattern::Any | Pattern::Below(_) | Pattern::Name(_) => None,
+        }
+    }
+
+    /// Whether this machine, under its loopback addresses or names, is among what it is about.
+    pub(super) fn has_loopback(&self) -> bool {
+        match &self.0 {
+            Pattern::Any => true,
+            Pattern::Below(parent) => parent == ".localhost",
+            Pattern::Name(name) => Host(Kind::Name(name.clone())).is_loopback(),
+            Pattern::Addresses(range) => range.has_loopback(),
+        }
+    }
+
+    /// Whether it is `*`, which names no host in particular.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0 == Pattern::Any
     }
 }
 
@@ -150,6 +218,53 @@ mod tests {
     }
 
     #[test]
+    fn a_range_matches_the_addresses_within() {
+        assert!(matches("10.0.0.0/8", "10.1.2.3"));
+        assert!(matches("10.0.0.0/8", "[::ffff:10.1.2.3]"));
+        assert!(matches("2001:db8::/32", "[2001:db8::5]"));
+        assert!(!matches("10.0.0.0/8", "11.1.2.3"));
+        assert!(!matches("10.0.0.0/8", "a.test"));
+    }
+
+    #[test]
+    fn the_unspecified_address_is_loopback_in_rules() {
+        for host in ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"] {
+            assert!(matches("127.0.0.1", host), "{host}");
+            assert!(matches("::1", host), "{host}");
+        }
+        assert!(!matches("127.0.0.1", "127.0.0.2"));
+    }
+
+    #[test]
+    fn all_loopback_names_and_addresses_are_one_place() {
+        let registry = Host::parse("127.0.0.1").unwrap();
+        for host in [
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "127.0.0.1",
+            "127.255.0.1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "::ffff:0.0.0.0",
+            "64:ff9b::127.0.0.1",
+        ] {
+            assert!(
+                Host::parse(host).unwrap().is_same_place(&registry),
+                "{host}"
+            );
+        }
+        for host in ["localhost.test", "notlocalhost", "128.0.0.1", "::2"] {
+            assert!(
+                !Host::parse(host).unwrap().is_same_place(&registry),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
     fn what_a_resolver_takes_for_an_address_is_no_name() {
         for text in [
             "2852039166",
@@ -183,6 +298,9 @@ mod tests {
             "a:80",
             "*.192.0.2.1",
             "*.2.1",
+            "10.0.0.1/8",
+            "a.test/8",
+            "*/0",
             "bücher.test",
         ] {
             assert!(HostPattern::parse(text).is_none(), "{text}");

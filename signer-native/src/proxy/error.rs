@@ -1,6 +1,6 @@
 //! What goes wrong with one request, and how the client is told.
 
-use super::egress::DialError;
+use super::egress::Barrier;
 use crate::signing::SigningError;
 use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
@@ -34,6 +34,19 @@ pub(super) enum Error {
     Denied(Authority),
     #[error("{0} is this proxy itself")]
     Loop(Authority),
+    #[error(
+        "{0} is the key registry {1}: with a token for it a client could take over the keys of \
+         this service"
+    )]
+    Registry(Authority, String),
+    #[error(
+        "{0} has the address of the key registry {1}: with a token for it a client could take over \
+         the keys of this service; where it is another server, a rule of hosts says so with \
+         \"beside_registry: true\""
+    )]
+    RegistryAddress(Authority, String),
+    #[error("{0} is {1}, and no rule of hosts names it")]
+    Guarded(Authority, &'static str),
     #[error("the scheme {0:?} is not supported, only \"http\" and \"https\"")]
     Scheme(String),
     #[error("the request target has no valid host and port")]
@@ -99,10 +112,27 @@ impl Error {
 
     /// What goes wrong while a connection to `authority` is opened.
     pub(super) fn from_dialing(authority: Authority, error: &Cause) -> Self {
-        if chain(error).any(is_loop) {
-            Self::Loop(authority)
-        } else {
-            Self::Unreachable(authority, reasons(error))
+        match chain(error).find_map(|cause| cause.downcast_ref::<Barrier>()) {
+            Some(barrier) => Self::from_barrier(authority, barrier),
+            None => Self::Unreachable(authority, reasons(error)),
+        }
+    }
+
+    /// What keeps requests from `authority`.
+    pub(super) fn from_barrier(authority: Authority, barrier: &Barrier) -> Self {
+        match barrier {
+            Barrier::Loop => Self::Loop(authority),
+            Barrier::Denied => Self::Denied(authority),
+            Barrier::Registry(registry) => Self::Registry(authority, registry.clone()),
+            Barrier::RegistryAddress(registry) => {
+                Self::RegistryAddress(authority, registry.clone())
+            }
+            Barrier::Admin => Self::Guarded(authority, "the admin address of this process"),
+            Barrier::LinkLocal => Self::Guarded(authority, "at a link-local address"),
+            Barrier::Authority => Self::Authority,
+            Barrier::LookUp(_) | Barrier::NoAddress => {
+                Self::Unreachable(authority, barrier.to_string())
+            }
         }
     }
 
@@ -119,7 +149,11 @@ impl Error {
             | Self::ClaimHeader(_)
             | Self::NestedConnect
             | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
-            Self::NoAuthority | Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoAuthority
+            | Self::Denied(_)
+            | Self::Registry(..)
+            | Self::RegistryAddress(..)
+            | Self::Guarded(..) => StatusCode::FORBIDDEN,
             Self::Misdirected(..) => StatusCode::MISDIRECTED_REQUEST,
             Self::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Signing(_)
@@ -158,10 +192,6 @@ fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
 fn reasons(error: &Cause) -> String {
     let reasons: Vec<_> = chain(error).map(ToString::to_string).collect();
     reasons.join(": ")
-}
-
-fn is_loop(cause: &Cause) -> bool {
-    matches!(cause.downcast_ref(), Some(DialError::Loop))
 }
 
 /// Whether the body that the client was sending failed, rather than the server.

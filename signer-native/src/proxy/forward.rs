@@ -9,7 +9,7 @@ use super::target::{Scope, Target};
 use super::upgrade::{self, Upgrade};
 use crate::admin::{Metrics, Outcome};
 use crate::clock::now;
-use crate::policy::{Action, Extras, Policy};
+use crate::policy::{Extras, Permitted};
 use crate::signing::RequestSigner;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
@@ -65,14 +65,18 @@ impl Forwarder {
         &self,
         mut request: Request<Incoming>,
         scope: &Scope,
-        policy: &Policy,
         lifetime: &Lifetime,
     ) -> Result<(Response<Incoming>, Outcome), Error> {
         let target = Target::of(&request, scope)?;
-        let action = policy.action(&target.host, target.port);
+        let reach = self.upstreams.reach();
+        let decided = reach
+            .decide(&target.authority, &target.host, target.port)
+            .await;
+        let decided =
+            decided.map_err(|barrier| Error::from_barrier(target.authority.clone(), &barrier))?;
         let upgrade = Upgrade::wanted(&mut request, self.idle_timeout);
         let protocol = protocol(&request, &target, upgrade.is_some());
-        let mut request = self.prepare(request, &target, action)?;
+        let mut request = self.prepare(request, &target, decided.permitted)?;
         if upgrade.is_some() {
             upgrade::ask(request.headers_mut());
         }
@@ -80,13 +84,13 @@ impl Forwarder {
         let started = Instant::now();
         let response = self
             .upstreams
-            .request(request.map(RequestBody::new), protocol)
+            .request(request.map(RequestBody::new), decided.route, protocol)
             .await
             .map_err(|error| Error::from_client(target.authority.clone(), &error))?;
         self.metrics.upstream_answered_in(started.elapsed());
-        let outcome = match action {
-            Action::Sign(_) => Outcome::Signed,
-            _ => Outcome::Passed,
+        let outcome = match decided.permitted {
+            Permitted::Sign(_) => Outcome::Signed,
+            Permitted::Tunnel | Permitted::Pass => Outcome::Passed,
         };
         Ok((pass_back(response, target, upgrade, lifetime)?, outcome))
     }
@@ -96,7 +100,7 @@ impl Forwarder {
         &self,
         mut request: Request<Incoming>,
         target: &Target,
-        action: &Action,
+        permitted: Permitted<'_>,
     ) -> Result<Request<Incoming>, Error> {
         let version = request.version();
         let unknown_length = request.body().size_hint().exact().is_none();
@@ -105,11 +109,10 @@ impl Forwarder {
         join_cookies(request.headers_mut());
         // After the removal: a client cannot have these two taken off by nominating them.
         request.headers_mut().insert(HOST, target.host()?);
-        match action {
-            Action::Deny => return Err(Error::Denied(target.authority.clone())),
+        match permitted {
             // There are no bytes to be passed untouched in a request that we had to read.
-            Action::Pass | Action::Tunnel => {}
-            Action::Sign(extras) => self.sign(request.headers_mut(), target, extras)?,
+            Permitted::Pass | Permitted::Tunnel => {}
+            Permitted::Sign(extras) => self.sign(request.headers_mut(), target, extras)?,
         }
         *request.uri_mut() = target.uri.clone();
         // RFC 9112 §2.3: "Intermediaries that process HTTP messages […] MUST send their own
@@ -120,6 +123,8 @@ impl Forwarder {
 
     fn sign(&self, headers: &mut HeaderMap, target: &Target, extras: &Extras) -> Result<(), Error> {
         let audience = extras.audience.as_deref().unwrap_or(&target.audience);
+        let checked = self.upstreams.reach().check_audience(audience);
+        checked.map_err(|barrier| Error::from_barrier(target.authority.clone(), &barrier))?;
         let extra = extra_claims(headers, extras)?;
         let started = Instant::now();
         let authorization = self.signer.authorization(audience, &extra, now())?;

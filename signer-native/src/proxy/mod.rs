@@ -34,12 +34,13 @@ use crate::interception::Interceptor;
 use crate::policy::Policy;
 use crate::signing::RequestSigner;
 use connection::Speaks;
-use egress::Upstreams;
+use egress::{OwnAddresses, Reach, Upstreams};
 use forward::Forwarder;
 use idle::IdleTimeout;
 use lifetime::Lifetime;
 use server::Server;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Who may use the proxy, if not everyone who reaches it.
     pub credentials: Option<Credentials>,
+    /// Where operators are told how it is; no request leads there that no rule names.
+    pub admin: Option<SocketAddr>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -107,6 +110,7 @@ impl Default for Parts {
             },
             policy: Policy::default(),
             credentials: None,
+            admin: None,
             metrics: Arc::default(),
         }
     }
@@ -153,12 +157,16 @@ impl Proxy {
             parts,
             settings,
         } = self;
-        // No request comes back to a unix socket.
-        let own = address.parse().ok();
+        let own = OwnAddresses {
+            // No request comes back to a unix socket.
+            proxy: address.parse().ok(),
+            admin: parts.admin,
+        };
+        let reach = Reach::new(parts.policy, own, parts.egress.parent.is_some());
         if let Some(interceptor) = &parts.interceptor {
             parts.metrics.show_cache(interceptor.counters());
         }
-        let upstreams = Upstreams::new(&parts.egress, &settings, own, &parts.metrics);
+        let upstreams = Upstreams::new(&parts.egress, &settings, Arc::new(reach), &parts.metrics);
         Server {
             forwarder: Forwarder::new(
                 signer,
@@ -169,7 +177,6 @@ impl Proxy {
             ),
             metrics: parts.metrics,
             interceptor: parts.interceptor,
-            policy: parts.policy,
             credentials: parts.credentials,
             settings,
             lifetime,

@@ -9,7 +9,6 @@ use super::target::Scope;
 use super::{Settings, tunnel};
 use crate::admin::{Metrics, Outcome};
 use crate::interception::Interceptor;
-use crate::policy::Policy;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Either;
@@ -22,7 +21,6 @@ use tracing::{debug, info, warn};
 pub(super) struct Server {
     pub(super) forwarder: Forwarder,
     pub(super) interceptor: Option<Interceptor>,
-    pub(super) policy: Policy,
     pub(super) credentials: Option<Credentials>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) settings: Settings,
@@ -73,7 +71,7 @@ impl Server {
         }
         let (response, outcome) = self
             .forwarder
-            .forward(request, scope, &self.policy, &self.lifetime)
+            .forward(request, scope, &self.lifetime)
             .await?;
         Ok((response.map(Either::Left), outcome))
     }

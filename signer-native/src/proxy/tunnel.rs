@@ -1,6 +1,7 @@
 //! CONNECT (RFC 9110 §9.3.6): the inside is either read and signed, or passes untouched.
 
 use super::connection::{self, Speaks};
+use super::egress::Route;
 use super::error::Error;
 use super::forward::ResponseBody;
 use super::prefixed::Prefixed;
@@ -8,7 +9,7 @@ use super::relay;
 use super::server::Server;
 use super::target::{Origin, Scope, Tunnel};
 use crate::admin::Outcome;
-use crate::policy::Action;
+use crate::policy::Permitted;
 use http::uri::Scheme;
 use http::{Request, Response};
 use http_body_util::{Either, Full};
@@ -55,25 +56,27 @@ pub(super) async fn open(
 ) -> Result<(Response<ResponseBody>, Outcome), Error> {
     let origin = Origin::of_connect(&request)?;
     let client = hyper::upgrade::on(&mut request);
-    let outcome = match server.policy.action(&origin.host, origin.port) {
-        Action::Deny => return Err(Error::Denied(origin.authority)),
-        Action::Tunnel => {
-            let upstream = server
-                .forwarder
-                .upstreams()
-                .connect(&origin.authority)
-                .await?;
+    let upstreams = server.forwarder.upstreams();
+    let decided = upstreams
+        .reach()
+        .decide(&origin.authority, &origin.host, origin.port)
+        .await
+        .map_err(|barrier| Error::from_barrier(origin.authority.clone(), &barrier))?;
+    let route = decided.route;
+    let outcome = match decided.permitted {
+        Permitted::Tunnel => {
+            let upstream = upstreams.connect(&origin.authority, route).await?;
             let idle_timeout = server.settings.idle_timeout;
             let joined = relay::join(client, upstream, idle_timeout);
             server.lifetime.spawn(joined);
             Outcome::Tunnelled
         }
-        Action::Sign(_) | Action::Pass if server.interceptor.is_some() => {
-            let inside = intercept(Arc::clone(&server), client, origin);
+        Permitted::Sign(_) | Permitted::Pass if server.interceptor.is_some() => {
+            let inside = intercept(Arc::clone(&server), client, origin, route);
             server.lifetime.spawn(inside);
             Outcome::Intercepted
         }
-        Action::Sign(_) | Action::Pass => return Err(Error::NoAuthority),
+        Permitted::Sign(_) | Permitted::Pass => return Err(Error::NoAuthority),
     };
     Ok((Response::new(Either::Right(Full::default())), outcome))
 }
@@ -83,17 +86,23 @@ fn intercept(
     server: Arc<Server>,
     client: OnUpgrade,
     origin: Origin,
+    route: Route,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let Ok(client) = client.await else { return };
         let authority = origin.authority.clone();
-        if let Err(error) = serve_inside(server, client, origin).await {
+        if let Err(error) = serve_inside(server, client, origin, route).await {
             debug!(%authority, %error, "tunnel ended");
         }
     })
 }
 
-async fn serve_inside(server: Arc<Server>, client: Upgraded, origin: Origin) -> io::Result<()> {
+async fn serve_inside(
+    server: Arc<Server>,
+    client: Upgraded,
+    origin: Origin,
+    route: Route,
+) -> io::Result<()> {
     let mut stream = TokioIo::new(client);
     let patience = server.settings.header_read_timeout;
     let (opening, first) = tokio::select! {
@@ -117,7 +126,7 @@ async fn serve_inside(server: Arc<Server>, client: Upgraded, origin: Origin) -> 
         return Ok(());
     }
     let (stream, named_otherwise) =
-        timeout(patience, handshake(&server, stream, &origin)).await??;
+        timeout(patience, handshake(&server, stream, &origin, route)).await??;
     let speaks = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speaks::Http2,
         _ => Speaks::Http1,
@@ -149,6 +158,7 @@ async fn handshake<S>(
     server: &Server,
     stream: S,
     origin: &Origin,
+    route: Route,
 ) -> io::Result<(Tls<S>, Option<String>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -165,7 +175,10 @@ where
     let name = name.ok_or_else(|| io::Error::other("no certificate can name this host"))?;
     if named_otherwise.is_none() && !interceptor.knows(&name) {
         // Both handshakes at a time. A host that is known has connections that are kept, mostly.
-        server.forwarder.upstreams().expect(&origin.authority);
+        server
+            .forwarder
+            .upstreams()
+            .expect(&origin.authority, route);
     }
     let tls = interceptor.tls_for(name).await.map_err(io::Error::other)?;
     Ok((start.into_stream(tls).await?, named_otherwise))

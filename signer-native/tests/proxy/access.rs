@@ -65,6 +65,7 @@ async fn what_the_policy_denies_is_refused_and_what_it_passes_is_not_signed() {
         host: HostPattern::parse("127.0.0.1").unwrap(),
         port: Some(upstream.address.port()),
         action,
+        beside_registry: false,
     };
     let parts = Parts {
         policy: Policy::new(vec![

@@ -89,6 +89,7 @@ async fn proxy_and_server(settings: Settings) -> (RunningProxy, TcpListener) {
             host: HostPattern::parse("*").unwrap(),
             port: None,
             action: Action::Tunnel,
+            beside_registry: false,
         }]),
         ..Parts::default()
     };

@@ -21,7 +21,12 @@ fn rule(section: &mut Section<'_>) -> Option<Rule> {
     let actions = reader::one_of(&["sign", "tunnel", "pass", "deny"]);
     let action = section.field("action").or("sign", actions);
     let extras = extras(section);
+    let beside_registry = section.field("beside_registry").or(false, reader::boolean);
     let (action, extras) = (action?, extras?);
+    if beside_registry? && (action != "sign" || host.as_ref()?.is_any()) {
+        section.mistake("beside_registry belongs to a rule that signs and names its hosts");
+        return None;
+    }
     let action = match action {
         "sign" => Action::Sign(extras),
         _ if extras != Extras::default() => {
@@ -41,6 +46,7 @@ fn rule(section: &mut Section<'_>) -> Option<Rule> {
             None => None,
         },
         action,
+        beside_registry: beside_registry?,
     })
 }
 
@@ -110,7 +116,8 @@ fn header_name(value: &Value) -> Result<HeaderName, Expected> {
 fn host_pattern(value: &Value) -> Result<HostPattern, Expected> {
     let text = value.as_str().unwrap_or_default();
     HostPattern::parse(text).ok_or_else(|| {
-        "a host such as api.example.com, *.example.com, 192.0.2.1, \"::1\" or \"*\"".into()
+        "a host such as api.example.com, *.example.com, 192.0.2.1, 192.0.2.0/24, \"::1\" or \"*\""
+            .into()
     })
 }
 
@@ -156,6 +163,15 @@ mod tests {
             (
                 json!({"host": "a", "claims_from_headers": {"t": "Host"}}),
                 "not host",
+            ),
+            (json!({"host": "10.0.0.1/8"}), "expected a host"),
+            (
+                json!({"host": "*", "beside_registry": true}),
+                "names its hosts",
+            ),
+            (
+                json!({"host": "a", "action": "pass", "beside_registry": true}),
+                "a rule that signs",
             ),
             (
                 json!({"host": "a", "claim": {}}),

@@ -1,15 +1,18 @@
 //! Opening connections.
 
 use super::parent::ParentProxy;
+use super::reach::{Reach, Route};
 use super::wire::Wire;
 use crate::admin::Open;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,11 +25,9 @@ use tower_service::Service;
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// Why a connection that could be had is not used.
+/// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::proxy) enum DialError {
-    #[error("the address is the one of this proxy")]
-    Loop,
+pub(super) enum DialError {
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
 }
@@ -34,31 +35,30 @@ pub(in crate::proxy) enum DialError {
 /// Connects to the host of a URL, or to the parent proxy.
 #[derive(Clone, Debug)]
 pub(super) struct Dialer {
-    tcp: HttpConnector,
+    reach: Arc<Reach>,
+    route: Route,
+    connect_timeout: Duration,
     parent: Option<Arc<ParentProxy>>,
     /// Whether plain HTTP goes through a tunnel of the parent as well.
     tunnels_http: bool,
-    own: Option<SocketAddr>,
     /// How many connections there are.
     open: Gauge,
 }
 
 impl Dialer {
     pub(super) fn new(
+        reach: Arc<Reach>,
+        route: Route,
         parent: Option<Arc<ParentProxy>>,
         connect_timeout: Duration,
-        own: Option<SocketAddr>,
         open: Gauge,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect_timeout));
-        tcp.enforce_http(false);
         Self {
-            tcp,
+            reach,
+            route,
+            connect_timeout,
             parent,
             tunnels_http: false,
-            own,
             open,
         }
     }
@@ -73,15 +73,16 @@ impl Dialer {
 
     async fn dial(mut self, uri: Uri) -> Result<Wire, BoxError> {
         let Some(parent) = self.parent.take() else {
-            let stream = self.tcp.call(uri).await?;
-            self.refuse_loop(&stream)?;
+            let addresses = self.reach.addresses(&uri, self.route).await?;
+            let stream = self.connect(addresses).await?;
             return Ok(Wire::new(stream, false, Open::count(&self.open)));
         };
+        let mut to_parent = self.tcp(GaiResolver::new());
         if !self.tunnels_http && uri.scheme() != Some(&Scheme::HTTPS) {
-            let stream = self.tcp.call(parent.uri().clone()).await?;
+            let stream = to_parent.call(parent.uri().clone()).await?;
             return Ok(Wire::new(stream, true, Open::count(&self.open)));
         }
-        let mut tunnel = Tunnel::new(parent.uri().clone(), self.tcp.clone());
+        let mut tunnel = Tunnel::new(parent.uri().clone(), to_parent);
         if let Some(credentials) = parent.credentials() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
@@ -89,16 +90,21 @@ impl Dialer {
         Ok(Wire::new(stream, false, Open::count(&self.open)))
     }
 
-    /// A request to the proxy's own address would come back for ever.
-    fn refuse_loop(&self, stream: &TokioIo<TcpStream>) -> Result<(), BoxError> {
-        let (Some(own), stream) = (self.own, stream.inner()) else {
-            return Ok(());
-        };
-        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
-        if leads_to(own, peer, local) {
-            return Err(DialError::Loop.into());
-        }
-        Ok(())
+    /// To the first of these addresses that answers, and to no other: the name that led to them is
+    /// not looked up again.
+    async fn connect(&self, addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, BoxError> {
+        let mut connector = self.tcp(Checked(addresses));
+        // Has no port, so that the ones of the addresses are used.
+        let stream = connector.call(Uri::from_static("http://checked.invalid"));
+        Ok(stream.await?)
+    }
+
+    fn tcp<R>(&self, resolver: R) -> HttpConnector<R> {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(self.connect_timeout));
+        tcp.enforce_http(false);
+        tcp
     }
 }
 
@@ -116,19 +122,22 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// Whether a connection from `local` to `peer` arrives at a listener on `own`. Who listens on all
-/// addresses is reached at any of the machine's, and such a connection has it at both ends.
-fn leads_to(own: SocketAddr, peer: SocketAddr, local: SocketAddr) -> bool {
-    if peer.port() != own.port() {
-        return false;
+/// A resolver that always gives these addresses, whatever it is asked for.
+#[derive(Clone, Debug)]
+struct Checked(Vec<SocketAddr>);
+
+impl Service<Name> for Checked {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    let (own, address) = (own.ip().to_canonical(), peer.ip().to_canonical());
-    if !own.is_unspecified() {
-        return own == address;
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
     }
-    let is_here = address.is_loopback() || address == local.ip().to_canonical();
-    // 0.0.0.0 takes no IPv6 connections.
-    is_here && (own.is_ipv6() || address.is_ipv4())
 }
 
 /// A tunnel has no default port.
@@ -197,30 +206,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_address_is_known_under_each_of_its_names() {
-        let leads =
-            |own: &str, peer: &str, local: &str| leads_to(addr(own), addr(peer), addr(local));
-        assert!(leads("127.0.0.1:8080", "127.0.0.1:8080", "127.0.0.1:5"));
-        assert!(leads("[::]:8080", "127.0.0.1:8080", "127.0.0.1:5"));
-        assert!(leads("[::]:8080", "[::1]:8080", "[::1]:5"));
-        assert!(leads("0.0.0.0:8080", "10.0.0.7:8080", "10.0.0.7:5"));
-        assert!(leads("[::]:8080", "[::ffff:10.0.0.7]:8080", "10.0.0.7:5"));
-
-        assert!(!leads("127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:5"));
-        assert!(!leads("127.0.0.1:8080", "127.0.0.2:8080", "127.0.0.1:5"));
-        assert!(!leads("0.0.0.0:8080", "10.0.0.8:8080", "10.0.0.7:5"));
-        assert!(!leads("0.0.0.0:8080", "[::1]:8080", "[::1]:5"));
-    }
-
-    #[test]
     fn a_tunnel_always_has_a_port() {
         let of = |uri: &str| with_port(uri.parse().unwrap()).unwrap().to_string();
         assert_eq!(of("https://a.test/"), "https://a.test:443/");
         assert_eq!(of("http://[::1]/x"), "http://[::1]:80/x");
         assert_eq!(of("http://a.test:8080/"), "http://a.test:8080/");
-    }
-
-    fn addr(text: &str) -> SocketAddr {
-        text.parse().unwrap()
     }
 }

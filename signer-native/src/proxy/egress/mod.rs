@@ -3,7 +3,10 @@
 mod ahead;
 mod dial;
 mod parent;
+mod reach;
+mod resolver;
 mod trust;
+mod whereabouts;
 mod wire;
 
 pub use parent::{ParentProxy, ParentProxyError};
@@ -20,11 +23,11 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use dial::DialError;
+pub(super) use reach::{Barrier, OwnAddresses, Reach, Route};
 pub(super) use wire::Wire;
 
 /// How servers are reached.
@@ -47,9 +50,17 @@ pub(super) enum Protocol {
     Http2PriorKnowledge,
 }
 
-/// Connections to servers, kept and reused.
+/// Connections to servers, kept and reused by the requests of one route: what was connected to
+/// under one rule is never used under another.
 #[derive(Debug)]
 pub(super) struct Upstreams {
+    reach: Arc<Reach>,
+    by_name: Connections,
+    by_address: HashMap<usize, Connections>,
+}
+
+#[derive(Debug)]
+struct Connections {
     negotiated: Client<Ahead<Https>, RequestBody>,
     ahead: Ahead<Https>,
     http1: HttpClient,
@@ -64,15 +75,88 @@ type HttpClient = Client<Https, RequestBody>;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Upstreams {
-    /// `own` is where the proxy itself listens: nothing is sent there.
     pub(super) fn new(
         egress: &Egress,
         settings: &Settings,
-        own: Option<SocketAddr>,
+        reach: Arc<Reach>,
         metrics: &Metrics,
     ) -> Self {
-        let open = metrics.upstream_connections().clone();
-        let dialer = Dialer::new(egress.parent.clone(), settings.connect_timeout, own, open);
+        let connections = |route| {
+            let dialer = Dialer::new(
+                Arc::clone(&reach),
+                route,
+                egress.parent.clone(),
+                settings.connect_timeout,
+                metrics.upstream_connections().clone(),
+            );
+            Connections::new(egress, settings, &dialer)
+        };
+        let by_address = reach.rules_by_address();
+        Self {
+            by_name: connections(Route::ByName),
+            by_address: by_address
+                .map(|rule| (rule, connections(Route::ByAddress(rule))))
+                .collect(),
+            reach: Arc::clone(&reach),
+        }
+    }
+
+    /// Where there are none, a dialer that refuses what another rule decides.
+    fn of(&self, route: Route) -> &Connections {
+        match route {
+            Route::ByName => &self.by_name,
+            Route::ByAddress(rule) => self.by_address.get(&rule).unwrap_or(&self.by_name),
+        }
+    }
+
+    /// The rules on what is reached.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Sends a request and waits for the header section of the response.
+    pub(super) async fn request(
+        &self,
+        request: Request<RequestBody>,
+        route: Route,
+        protocol: Protocol,
+    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        self.of(route).request(request, protocol).await
+    }
+
+    /// Begins to connect to an `https` server that will be asked for something, most likely.
+    pub(super) fn expect(&self, authority: &http::uri::Authority, route: Route) {
+        let uri = http::Uri::builder()
+            .scheme("https")
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build();
+        // Who asks for it is told what is wrong with it.
+        if let Ok(uri) = uri {
+            self.of(route).ahead.begin(uri);
+        }
+    }
+
+    /// A connection for bytes that are none of our business.
+    pub(super) async fn connect(
+        &self,
+        authority: &http::uri::Authority,
+        route: Route,
+    ) -> Result<TokioIo<Wire>, Error> {
+        let uri = http::Uri::builder()
+            .scheme("http")
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build()
+            .map_err(|_| Error::Authority)?;
+        let wire = self.of(route).tunnels.connect(uri).await;
+        let wire = wire.map_err(|error| Error::from_dialing(authority.clone(), &*error))?;
+        Ok(TokioIo::new(wire))
+    }
+}
+
+impl Connections {
+    fn new(egress: &Egress, settings: &Settings, dialer: &Dialer) -> Self {
         let tls = egress.trust.client_config();
         let bounded = |inner| Bounded::new(inner, settings.connect_timeout);
         let https = || {
@@ -95,8 +179,7 @@ impl Upstreams {
         }
     }
 
-    /// Sends a request and waits for the header section of the response.
-    pub(super) async fn request(
+    async fn request(
         &self,
         request: Request<RequestBody>,
         protocol: Protocol,
@@ -107,35 +190,6 @@ impl Upstreams {
             Protocol::Http2PriorKnowledge => &self.http2,
         };
         client.request(request).await
-    }
-
-    /// Begins to connect to an `https` server that will be asked for something, most likely.
-    pub(super) fn expect(&self, authority: &http::uri::Authority) {
-        let uri = http::Uri::builder()
-            .scheme("https")
-            .authority(authority.clone())
-            .path_and_query("/")
-            .build();
-        // Who asks for it is told what is wrong with it.
-        if let Ok(uri) = uri {
-            self.ahead.begin(uri);
-        }
-    }
-
-    /// A connection for bytes that are none of our business.
-    pub(super) async fn connect(
-        &self,
-        authority: &http::uri::Authority,
-    ) -> Result<TokioIo<Wire>, Error> {
-        let uri = http::Uri::builder()
-            .scheme("http")
-            .authority(authority.clone())
-            .path_and_query("/")
-            .build()
-            .map_err(|_| Error::Authority)?;
-        let wire = self.tunnels.connect(uri).await;
-        let wire = wire.map_err(|error| Error::from_dialing(authority.clone(), &*error))?;
-        Ok(TokioIo::new(wire))
     }
 }
 
