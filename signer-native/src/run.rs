@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
-use crate::keys::{KeyKeeper, KeyStatus, StoreError};
+use crate::keys::{KeyKeeper, KeyStatus};
 use crate::proxy::{Listener, Proxy};
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket, VerifierProxy};
@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
+use transport::files::FileError;
 
 /// Why jwtproxy does not run, or runs no more.
 #[derive(Debug, Error)]
@@ -37,7 +38,7 @@ pub enum RunError {
     },
     /// The folder of the signing keys cannot be used.
     #[error("signer_proxy: {0}")]
-    Keys(#[from] StoreError),
+    Keys(#[from] FileError),
     /// The operating system refuses something that always works.
     #[error(transparent)]
     System(#[from] io::Error),

@@ -54,7 +54,6 @@ fn run_envoy(configuration: &Value) -> Output {
         admin_socket: &admin_socket,
         secrets: folder.path(),
         ca_bundle: None,
-        shared_data_secret: None,
     };
     let mut tree = bootstrap(&[verifier()], files).unwrap();
     let pointer = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config\

@@ -32,6 +32,8 @@ mod filter_configuration;
 mod grpc;
 /// What the upstream gets of a token.
 mod handover;
+/// Files that another user of the machine has planted.
+mod hostile_files;
 /// Requests that no honest client sends.
 mod hostile_requests;
 /// HTTPS through the signer: its certificates, and who must agree on the host.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,10 +50,26 @@ impl Jwtproxy {
         environment: &[(&str, &str)],
     ) -> Self {
         let (folder, config) = write(yaml, files);
-        let mut child = command(&config, arguments)
-            .envs(expanded(environment, &folder))
-            .spawn()
-            .expect("jwtproxy starts");
+        let mut command = command(&config, arguments);
+        command.envs(expanded(environment, &folder));
+        Self::spawn(command, folder).await
+    }
+
+    /// The same as another user, which only root can start. That user can read the files.
+    pub async fn start_as(user: u32, yaml: &str) -> Self {
+        let (folder, config) = write(yaml, &[]);
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("our own folder");
+        // The folder with the binaries may be closed to others.
+        let copy = folder.path().join("jwtproxy");
+        fs::copy(binary("jwtproxy"), &copy).expect("room for a copy");
+        let mut command = run(&copy, &config, &[]);
+        command.uid(user).gid(user);
+        Self::spawn(command, folder).await
+    }
+
+    async fn spawn(mut command: Command, folder: TempDir) -> Self {
+        let mut child = command.spawn().expect("jwtproxy starts");
         let stderr = child.stderr.take().expect("a pipe");
         let log = Arc::default();
         let mut this = Self {
@@ -220,7 +237,11 @@ fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
 }
 
 fn command(config: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary("jwtproxy"));
+    run(&binary("jwtproxy"), config, arguments)
+}
+
+fn run(binary: &Path, config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command
         .arg("-config")
         .arg(config)

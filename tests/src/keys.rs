@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyregistry_mock::{Approval, Clock, KeyState, Options, Registry, Server};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -96,7 +97,7 @@ jwtproxy:
           key_folder: "{}"
           key_server: {{type: keyregistry, options: {{registry: "{}"}}}}
 "#,
-            self.folder.path().join("keys").display(),
+            self.key_folder().display(),
             self.gate.url()
         )
     }
@@ -106,10 +107,21 @@ jwtproxy:
         Jwtproxy::start(&self.yaml(rotate_every), &[], &[]).await
     }
 
+    /// The folder that the signer is told to keep its keys in. The first signer makes it.
+    pub fn key_folder(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    /// Lets other users of the machine come as far as the key folder.
+    pub fn let_others_in(&self) {
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.folder.path(), open).expect("our own folder");
+    }
+
     /// The file of the active key.
     pub fn active_file(&self) -> PathBuf {
         let name = "https%3A%2F%2Fkeeper.example%2Fa.jwk";
-        self.folder.path().join("keys").join(name)
+        self.key_folder().join(name)
     }
 
     /// The id of the active key on the disk.

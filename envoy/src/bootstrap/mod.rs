@@ -11,7 +11,6 @@ use cluster::{Cluster, Protocol, Target};
 use jwt_core::config::filter::{
     Endpoint, FilterConfig, Jwks, KeyServer as FilterKeyServer, Keyregistry,
 };
-use jwt_core::seal::Secret;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,8 +33,6 @@ pub struct Files<'a> {
     pub secrets: &'a Path,
     /// What other servers' certificates are verified with.
     pub ca_bundle: Option<&'a Path>,
-    /// What the filter seals the values with that its workers share.
-    pub shared_data_secret: Option<&'a Secret>,
 }
 
 /// The bootstrap for these verifiers.
@@ -129,7 +126,7 @@ fn clusters_of(index: usize, verifier: &VerifierProxy) -> Vec<Cluster<'_>> {
     clusters
 }
 
-fn filter_config(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> FilterConfig {
+fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
     let key_server = match &verifier.key_server {
         KeyServer::Preshared(preshared) => FilterKeyServer::Preshared(preshared.clone()),
         KeyServer::Keyregistry { url, cache } => FilterKeyServer::Keyregistry(Keyregistry {
@@ -146,7 +143,6 @@ fn filter_config(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Fi
     FilterConfig {
         rules: verifier.rules.clone(),
         key_server,
-        shared_data_secret: files.shared_data_secret.cloned(),
     }
 }
 

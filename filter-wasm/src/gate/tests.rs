@@ -1,13 +1,11 @@
-mod revocation;
 mod sets;
 mod token_reuse;
 mod workers;
 
 use super::*;
-use crate::keys::{Chance, RemoteKeys, Source};
+use crate::keys::{RemoteKeys, Source};
 use crate::nonces::SharedNonces;
 use crate::request::in_memory::Fields;
-use crate::sealed::Sealed;
 use crate::shared_data::in_memory::InMemory;
 use jwt_core::audience::Audience;
 use jwt_core::config::filter::{Cache, Endpoint, Keyregistry, PresharedKey};
@@ -82,8 +80,7 @@ fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
         [1; 16],
         Rc::default(),
     );
-    let data = Sealed::new(shared.clone(), None);
-    let keys = RemoteKeys::new(source, data, Rc::default(), Chance::default());
+    let keys = RemoteKeys::new(source, shared.clone(), Rc::default(), 0);
     gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
 }
 

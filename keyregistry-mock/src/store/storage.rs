@@ -12,6 +12,7 @@ use jwt_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use transport::files::FileError;
 
 /// Why keys cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum StorageError {
     /// It holds something that this program did not write.
     #[error("the database holds a key that cannot be read: {0}")]
     Damaged(String),
+    /// Its file is not this user's alone.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// What SQLite said.
     #[error("the database failed: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -66,6 +70,10 @@ impl Storage {
 
     /// Opens a file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        // SQLite gives the files that it makes beside it the same mode.
+        if let Some(warning) = transport::files::prepare(path)? {
+            tracing::warn!("{warning}");
+        }
         let in_use = |error| match error {
             StorageError::Sqlite(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) =>

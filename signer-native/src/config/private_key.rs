@@ -1,6 +1,6 @@
 //! `jwtproxy.signer_proxy.signer.private_key`.
 
-use super::file::read_named;
+use super::file::read_secret;
 use crate::keys::{RegistryUrl, Settings};
 use crate::policy::RegistryOrigin;
 use crate::proxy::Trust;
@@ -59,7 +59,7 @@ fn preshared(options: &mut Section<'_>) -> Option<PrivateKey> {
     let key_id = options.field("key_id").required(reader::text);
     let key = options
         .field("private_key_path")
-        .required(|path| read_named(path, SigningKey::from_pem));
+        .required(|path| read_secret(path, SigningKey::from_pem));
     Some(PrivateKey::Preshared {
         key_id: key_id?,
         key: key?,

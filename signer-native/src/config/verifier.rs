@@ -1,7 +1,7 @@
 //! `jwtproxy.verifier_proxies[]`.
 
 use super::address::listen;
-use super::file::{read_named, read_with_path};
+use super::file::{read_named, read_secret_with_path, read_with_path};
 use envoy::certificate::{certificate_key, check_pair, private_key};
 use envoy::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, UrlError, VerifierProxy};
 use jwt_core::config::filter::{PresharedKey, cache, key_name};
@@ -41,7 +41,7 @@ fn certificate(section: &mut Section<'_>) -> Option<Option<CertificateFiles>> {
         (false, true) => key.mistake("missing: \"crt_file\" is of no use without it"),
         (true, true) => {}
     }
-    let key = key.optional(|path| read_with_path(path, private_key));
+    let key = key.optional(|path| read_secret_with_path(path, private_key));
     let certificate = certificate.optional(|path| read_with_path(path, certificate_key));
     let ((key_file, key), (certificate_file, certificate)) = (key?, certificate?);
     if let Err(error) = check_pair(&certificate, &key) {

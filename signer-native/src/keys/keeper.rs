@@ -4,7 +4,7 @@ use super::Settings;
 use super::generated::{GeneratedKey, GeneratedKeyError};
 use super::registry::{Outcome, RegistryClient};
 use super::status::{Phase, StatusSender};
-use super::store::{KeyStore, StoreError};
+use super::store::{KeyStore, StoredKeys};
 use crate::clock::now;
 use crate::signing::RequestSigner;
 use aws_lc_rs::rand;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use transport::files::FileError;
 
 /// How long nothing happens at most: the system's clock may be set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -38,18 +39,17 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// With the keys on the disk. `in_use` is the one that `signer` has already.
-    pub(super) async fn new(
+    pub(super) fn new(
         settings: &Settings,
-        store: KeyStore,
+        (store, stored): (KeyStore, StoredKeys),
         in_use: Option<String>,
         signer: Arc<RequestSigner>,
         status: StatusSender,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         let registry = RegistryClient::new(settings);
         let store = Arc::new(store);
-        let stored = on_disk(&store, KeyStore::load).await?;
         let published_at = stored.active.as_ref().map(GeneratedKey::published_at);
-        Ok(Self {
+        Self {
             life: Lifecycle::new(
                 settings.rotate_every,
                 published_at,
@@ -64,7 +64,7 @@ impl Keeper {
             signer,
             in_use,
             status,
-        })
+        }
     }
 
     /// Until it is told to stop.
@@ -301,7 +301,7 @@ impl Keeper {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
-    Disk(#[from] StoreError),
+    Disk(#[from] FileError),
     #[error(transparent)]
     Key(#[from] GeneratedKeyError),
     #[error("there is no such key")]
@@ -313,7 +313,7 @@ pub(super) enum Failure {
 /// The disk may take its time: a thread waits for it.
 async fn on_disk<T: Send + 'static>(
     store: &Arc<KeyStore>,
-    work: impl FnOnce(&KeyStore) -> Result<T, StoreError> + Send + 'static,
+    work: impl FnOnce(&KeyStore) -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, Failure> {
     let store = Arc::clone(store);
     let finished = spawn_blocking(move || work(&store)).await;

@@ -14,7 +14,6 @@ mod store;
 
 pub use registry::{RegistryUrl, RegistryUrlError};
 pub use status::{KeyStatus, Phase};
-pub use store::StoreError;
 
 use crate::signing::{RequestSigner, TokenClaims};
 use keeper::Keeper;
@@ -23,10 +22,11 @@ use status::StatusSender;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{KeyFolder, KeyStore};
+use store::{KeyFolder, KeyStore, StoredKeys};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
+use transport::files::FileError;
 
 /// What a service wants of its keys.
 #[derive(Clone, Debug)]
@@ -56,9 +56,17 @@ impl KeyKeeper {
     /// Starts to look after the keys, and gives the current one to `signer`.
     ///
     /// It fails only where the folder cannot be used. What the registry does is never a reason.
-    pub fn start(settings: Settings, signer: Arc<RequestSigner>) -> Result<Self, StoreError> {
+    pub fn start(settings: Settings, signer: Arc<RequestSigner>) -> Result<Self, FileError> {
         let folder = KeyFolder::open(&settings.folder, &settings.claims.issuer)?;
         let store = folder.try_lock()?;
+        // A file that is not to be trusted ends the start: without it there would be a new key.
+        let store = match store {
+            Some(store) => {
+                let stored = store.load()?;
+                Some((store, stored))
+            }
+            None => None,
+        };
         let (sender, status) = StatusSender::new();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(look_after(settings, folder, store, signer, sender, stopped));
@@ -83,7 +91,7 @@ impl KeyKeeper {
 async fn look_after(
     settings: Settings,
     folder: KeyFolder,
-    store: Option<KeyStore>,
+    store: Option<(KeyStore, StoredKeys)>,
     signer: Arc<RequestSigner>,
     status: StatusSender,
     mut stopped: oneshot::Receiver<()>,
@@ -93,14 +101,20 @@ async fn look_after(
         None => {
             info!("another process looks after the signing key: using the one it keeps");
             let following = follower::follow(&folder, &signer, &status);
-            tokio::select! {
+            let (store, in_use) = tokio::select! {
                 _ = &mut stopped => return,
                 took_over = following => took_over,
+            };
+            match store.load() {
+                Ok(stored) => ((store, stored), in_use),
+                Err(error) => {
+                    error!("the signing key cannot be read, so it is not rotated: {error}");
+                    status.change(|status| status.problem = Some(error.to_string()));
+                    return;
+                }
             }
         }
     };
-    match Keeper::new(&settings, store, in_use, signer, status).await {
-        Ok(keeper) => keeper.run(stopped).await,
-        Err(error) => error!("the signing key cannot be read: {error}"),
-    }
+    let keeper = Keeper::new(&settings, store, in_use, signer, status);
+    keeper.run(stopped).await;
 }

@@ -8,31 +8,21 @@
 use super::generated::GeneratedKey;
 use jwt_core::registry::RESERVED;
 use percent_encoding::utf8_percent_encode;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
-use tracing::{error, warn};
-
-/// Why a folder cannot hold keys.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: cannot {action}: {source}")]
-pub struct StoreError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
+use tracing::error;
+use transport::files::{FileError, PrivateFolder};
 
 /// The folder, for whoever may look after the keys or only use them.
 #[derive(Clone, Debug)]
 pub(super) struct KeyFolder {
-    folder: PathBuf,
-    active: PathBuf,
-    pending: PathBuf,
-    lock: PathBuf,
+    folder: Arc<PrivateFolder>,
+    active: String,
+    pending: String,
+    lock: String,
 }
 
 /// The folder, for the one process that looks after the keys.
@@ -52,190 +42,125 @@ pub(super) struct StoredKeys {
 
 impl KeyFolder {
     /// Makes the folder where there is none, and keeps others out of it.
-    pub(super) fn open(folder: &Path, issuer: &str) -> Result<Self, StoreError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder
-            .create(folder)
-            .map_err(failed("create the folder", folder))?;
-        keep_private(folder, 0o700)?;
+    pub(super) fn open(folder: &Path, issuer: &str) -> Result<Self, FileError> {
         let name = utf8_percent_encode(issuer, RESERVED);
-        let file = |suffix: &str| folder.join(format!("{name}.jwk{suffix}"));
+        let file = |suffix: &str| format!("{name}.jwk{suffix}");
         Ok(Self {
             active: file(""),
             pending: file(".pending"),
             lock: file(".lock"),
-            folder: folder.to_owned(),
+            folder: Arc::new(PrivateFolder::open(folder)?),
         })
     }
 
     /// Becomes the one that looks after the keys; `None` while another one is.
-    pub(super) fn try_lock(&self) -> Result<Option<KeyStore>, StoreError> {
-        let failed = failed("lock", &self.lock);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.lock)
-            .map_err(&failed)?;
+    pub(super) fn try_lock(&self) -> Result<Option<KeyStore>, FileError> {
+        let lock = self.folder.lock_file(&self.lock)?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(KeyStore {
                 files: self.clone(),
                 _lock: lock,
             })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::Error(error)) => {
+                let path = self.folder.path_of(&self.lock);
+                Err(FileError::system::<io::Error>("lock", &path)(error))
+            }
         }
     }
 
     /// What changes whenever the active key does; `None` where there is none.
     pub(super) fn active_version(&self) -> Option<(u64, SystemTime)> {
-        let metadata = self.active.metadata().ok()?;
-        Some((metadata.ino(), metadata.modified().ok()?))
+        self.folder.version_of(&self.active)
     }
 
     /// The key that is active by the word of whoever looks after it.
-    pub(super) fn read_active(&self) -> Result<Option<GeneratedKey>, StoreError> {
-        let found = read(&self.active)?;
+    pub(super) fn read_active(&self) -> Result<Option<GeneratedKey>, FileError> {
+        let found = self.folder.read(&self.active)?;
         Ok(found.and_then(|json| GeneratedKey::from_json(&json).ok()))
     }
 }
 
 impl KeyStore {
     /// Both keys. A file that holds none is put aside, not overwritten: somebody may want it.
-    pub(super) fn load(&self) -> Result<StoredKeys, StoreError> {
+    pub(super) fn load(&self) -> Result<StoredKeys, FileError> {
+        let KeyFolder {
+            folder,
+            pending,
+            active,
+            ..
+        } = &self.files;
+        folder.remove_unfinished(pending)?;
+        // As versions before random names called it.
+        folder.remove(&format!("{pending}.new"))?;
+        for name in [active, pending] {
+            folder.adopt(name)?;
+        }
         Ok(StoredKeys {
-            active: self.load_file(&self.files.active)?,
-            pending: self.load_file(&self.files.pending)?,
+            active: self.load_file(active)?,
+            pending: self.load_file(pending)?,
         })
     }
 
-    fn load_file(&self, path: &Path) -> Result<Option<GeneratedKey>, StoreError> {
-        let Some(json) = read(path)? else {
+    fn load_file(&self, name: &str) -> Result<Option<GeneratedKey>, FileError> {
+        let folder = &self.files.folder;
+        let Some(json) = folder.read(name)? else {
             return Ok(None);
         };
-        keep_private(path, 0o600)?;
         match GeneratedKey::from_json(&json) {
             Ok(key) => Ok(Some(key)),
             Err(problem) => {
-                let aside = with_suffix(path, ".unreadable");
+                let aside = format!("{name}.unreadable");
                 error!(
-                    "{} holds no usable key ({problem}): it becomes {}",
-                    path.display(),
-                    aside.display()
+                    "{} holds no usable key ({problem}): it becomes {aside}",
+                    folder.path_of(name).display(),
                 );
-                self.rename(path, &aside)?;
+                folder.rename(name, &aside)?;
                 Ok(None)
             }
         }
     }
 
     /// Keeps a pending key, in place of any other. When this returns, it is on the disk.
-    pub(super) fn save_pending(&self, key: &GeneratedKey) -> Result<(), StoreError> {
-        let path = &self.files.pending;
-        let new = with_suffix(path, ".new");
-        write_new(&new, &key.to_json()).map_err(failed("write", &new))?;
-        self.rename(&new, path)
+    pub(super) fn save_pending(&self, key: &GeneratedKey) -> Result<(), FileError> {
+        self.files.folder.write(&self.files.pending, &key.to_json())
     }
 
     /// The pending key, which has this id, becomes the active one. Where it did before, and only
     /// its folder could not be synced, that is what is left to do.
-    pub(super) fn activate(&self, id: &str) -> Result<(), StoreError> {
+    pub(super) fn activate(&self, id: &str) -> Result<(), FileError> {
         let KeyFolder {
-            pending, active, ..
+            folder,
+            pending,
+            active,
+            ..
         } = &self.files;
-        match std::fs::rename(pending, active) {
-            Err(error) if error.kind() != ErrorKind::NotFound || !self.is_active(id)? => {
-                Err(failed("rename", pending)(error))
-            }
-            _ => self.sync_folder(),
+        match folder.rename(pending, active) {
+            Err(error) if !error.is_not_found() || !self.is_active(id)? => Err(error),
+            Err(_) => folder.sync(),
+            Ok(()) => Ok(()),
         }
     }
 
-    fn is_active(&self, id: &str) -> Result<bool, StoreError> {
+    fn is_active(&self, id: &str) -> Result<bool, FileError> {
         let active = self.files.read_active()?;
         Ok(active.is_some_and(|key| key.id() == id))
     }
 
     /// Forgets the pending key, if there is one.
-    pub(super) fn discard_pending(&self) -> Result<(), StoreError> {
-        let path = &self.files.pending;
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path)(error)),
-            _ => self.sync_folder(),
-        }
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        std::fs::rename(from, to).map_err(failed("rename", from))?;
-        self.sync_folder()
-    }
-
-    /// A renaming is on the disk when its folder is.
-    fn sync_folder(&self) -> Result<(), StoreError> {
-        let folder = &self.files.folder;
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(failed("sync", folder))
-    }
-}
-
-/// A complete file, on the disk, for its owner only. What a crash left there is overwritten.
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match std::fs::read(path) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
-    }
-}
-
-/// Takes away what others may do with a file or folder.
-fn keep_private(path: &Path, mode: u32) -> Result<(), StoreError> {
-    let metadata = path.metadata().map_err(failed("look at", path))?;
-    let found = metadata.permissions().mode() & 0o777;
-    if found & !mode == 0 {
-        return Ok(());
-    }
-    warn!(
-        "{} was open to others (mode {found:03o}): it gets mode {mode:03o}",
-        path.display()
-    );
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
-        .map_err(failed("change the mode of", path))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError {
-        action,
-        path: path.clone(),
-        source,
+    pub(super) fn discard_pending(&self) -> Result<(), FileError> {
+        self.files.folder.remove(&self.files.pending)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
     use tempfile::TempDir;
+
+    const ACTIVE: &str = "keys/https%3A%2F%2Fa%2Fb.jwk";
 
     fn store(folder: &TempDir) -> KeyStore {
         let files = KeyFolder::open(&folder.path().join("keys"), "https://a/b").unwrap();
@@ -272,7 +197,7 @@ mod tests {
         store.activate(two.id()).unwrap();
         assert_eq!(ids(&store), [id(&two), None]);
 
-        let file = folder.path().join("keys/https%3A%2F%2Fa%2Fb.jwk");
+        let file = folder.path().join(ACTIVE);
         assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
     }
 
@@ -290,19 +215,25 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_do_is_taken_away() {
+    fn an_open_folder_is_closed_and_an_open_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let first = store(&folder);
         let key = GeneratedKey::make().unwrap();
         first.save_pending(&key).unwrap();
         first.activate(key.id()).unwrap();
         let keys = folder.path().join("keys");
-        let file = keys.join("https%3A%2F%2Fa%2Fb.jwk");
+        let file = folder.path().join(ACTIVE);
         fs::set_permissions(&keys, Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         drop(first);
-        store(&folder).load().unwrap();
-        assert_eq!((mode(&keys), mode(&file)), (0o700, 0o600));
+        let again = store(&folder);
+        assert_eq!(ids(&again), [Some(key.id().to_owned()), None]);
+        assert_eq!(mode(&keys), 0o700);
+        for open in [0o644, 0o640, 0o620, 0o602] {
+            fs::set_permissions(&file, Permissions::from_mode(open)).unwrap();
+            let error = again.load().unwrap_err().to_string();
+            assert!(error.contains("is open to other users"), "{error}");
+            assert_eq!(mode(&file), open);
+        }
     }
 
     #[test]
@@ -322,23 +253,46 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_half_written_is_no_key_and_no_hindrance() {
+    fn what_a_crash_left_half_written_is_no_key_and_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        let half = with_suffix(&store.files.pending, ".new");
-        fs::write(&half, "{\"kty\": \"RS").unwrap();
+        let keys = folder.path().join("keys");
+        let pending = format!("{ACTIVE}.pending").replace("keys/", "");
+        let halves = [format!("{pending}.new"), format!(".{pending}.0123.new")];
+        for half in &halves {
+            fs::write(keys.join(half), "{\"kty\": \"RS").unwrap();
+        }
+        let of_another = keys.join(".another.jwk.pending.0123.new");
+        fs::write(&of_another, "").unwrap();
         assert_eq!(ids(&store), [None, None]);
+        assert!(halves.iter().all(|half| !keys.join(half).exists()));
+        assert!(of_another.exists());
+    }
+
+    /// Where an earlier version wrote through it.
+    #[test]
+    fn a_planted_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let target = folder.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        let link = folder.path().join(format!("{ACTIVE}.pending.new"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
         store.save_pending(&GeneratedKey::make().unwrap()).unwrap();
-        assert!(ids(&store)[1].is_some() && !half.exists());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        assert!(ids(&store)[1].is_some());
+        assert!(!link.exists());
     }
 
     #[test]
     fn a_file_that_holds_no_key_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        fs::write(&store.files.active, "garbage").unwrap();
+        let active = folder.path().join(ACTIVE);
+        fs::write(&active, "garbage").unwrap();
+        fs::set_permissions(&active, Permissions::from_mode(0o600)).unwrap();
         assert_eq!(ids(&store), [None, None]);
-        let aside = with_suffix(&store.files.active, ".unreadable");
+        let aside = folder.path().join(format!("{ACTIVE}.unreadable"));
         assert_eq!(fs::read(aside).unwrap(), b"garbage");
     }
 

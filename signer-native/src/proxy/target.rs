@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use jwt_core::audience;
+use jwt_core::authority::HostAndPort;
 
 /// What the requests of a connection are for.
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl Origin {
         if authority.as_str().contains('@') {
             return Err(Error::Authority);
         }
-        let port = authority.port_u16().filter(|port| *port > 0);
+        let named = HostAndPort::parse(authority.as_str()).ok_or(Error::Authority)?;
+        let port = named.port().filter(|port| *port > 0);
         Ok(Self {
             authority: authority.clone(),
             host: Host::parse(authority.host()).ok_or(Error::Authority)?,
@@ -133,6 +135,7 @@ impl Target {
             "https" => 443,
             other => return Err(Error::Scheme(other.to_owned())),
         };
+        let named = HostAndPort::parse(authority.as_str()).ok_or(Error::Authority)?;
         let audience = audience::of_request(scheme.as_str(), authority.as_str());
         let mut parts = uri.clone().into_parts();
         parts.scheme = Some(scheme.clone());
@@ -144,7 +147,7 @@ impl Target {
         Ok(Self {
             uri: Uri::from_parts(parts).map_err(|_| Error::Authority)?,
             host: Host::parse(authority.host()).ok_or(Error::Authority)?,
-            port: authority.port_u16().unwrap_or(default_port),
+            port: named.port().unwrap_or(default_port),
             audience: audience.ok_or(Error::Authority)?,
             authority,
         })
@@ -249,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_is_no_absolute_http_target_is_refused() {
-        let of = |method, uri| Target::of(&request(method, uri), &Scope::Proxy).unwrap_err();
+        let of =
+            |method: &str, uri: &str| Target::of(&request(method, uri), &Scope::Proxy).unwrap_err();
         assert!(matches!(of("GET", "/path"), Error::NotProxyRequest));
         assert!(matches!(
             of("GET", "example.com:80"),
@@ -258,10 +262,12 @@ mod tests {
         assert!(matches!(of("OPTIONS", "*"), Error::NotProxyRequest));
         assert!(matches!(of("GET", "ftp://example.com/"), Error::Scheme(_)));
         assert!(matches!(of("GET", "http://:80/"), Error::Authority));
-        assert!(matches!(
-            of("GET", "http://a.test:99999/"),
-            Error::Authority
-        ));
+        for port in ["99999", "+8080", "-1", "0x50", "%38", "8080a", "80:80"] {
+            let uri = format!("http://a.test:{port}/");
+            let refused =
+                uri.parse::<Uri>().is_err() || matches!(of("GET", &uri), Error::Authority);
+            assert!(refused, "{uri}");
+        }
     }
 
     #[test]
@@ -290,6 +296,7 @@ mod tests {
             "a.test",
             "a.test:0",
             "a.test:",
+            "a.test:+443",
             "u:p@a.test:443",
             "/path",
             "a!:1",

@@ -1,6 +1,6 @@
 //! `proxy_authentication`.
 
-use super::super::file::read_named;
+use super::super::file::read_secret;
 use crate::proxy::Credentials;
 use jwt_core::config::reader::{self, Section};
 
@@ -18,7 +18,7 @@ fn read(section: &mut Section<'_>) -> Option<Credentials> {
     let file = section.field("password_file");
     let direct = section.field("password");
     let password = match (direct.is_present(), file.is_present()) {
-        (false, true) => file.required(|path| read_named(path, one_line)),
+        (false, true) => file.required(|path| read_secret(path, one_line)),
         (true, false) => direct
             .required(|value| Ok(value.as_str().map(ToOwned::to_owned)))
             .flatten()

@@ -20,7 +20,7 @@ pub(super) fn interceptor(section: &mut Section<'_>) -> Option<Option<Intercepto
         }
         (true, true) => {}
     }
-    let key = key_field.required(file::read);
+    let key = key_field.required(file::read_secret_bytes);
     let certificates = certificate_field.required(file::read);
     let authority = match Authority::from_pem(&key?, &certificates?) {
         Ok(authority) => authority,
