@@ -31,8 +31,8 @@ mod store;
 
 pub use clock::Clock;
 pub use error::{Error, Mistake, Unexpected};
-pub use publication::Approval;
+pub use publication::{Approval, Bounds};
 pub use server::{
     AdminServer, AdminToken, BasePath, Options, RecordedRequest, Server, TlsError, TlsIdentity,
 };
-pub use store::{Key, KeyState, Lookup, NamedKey, Registry, StorageError};
+pub use store::{Key, KeyState, Lookup, NamedKey, Origin, Registry, Source, StorageError};

@@ -5,16 +5,21 @@
 //! nonce and the change it permits are one transaction.
 
 mod authentication;
+mod management;
+mod room;
+
+pub use management::{PurgeFilter, approve, import, purge};
+pub use room::Bounds;
 
 use crate::jwk::PublicJwk;
-use crate::store::{Change, Key, KeyState, Lookup, Registry, Services, StorageError, find};
+use crate::store::{Change, Key, KeyState, Name, Origin, Registry, Source, State, StorageError};
 use authentication::{check, check_signature, claim, not_entitled, signing_key};
 use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
 use jwt_core::token::limits::DEFAULT_MAX_SIZE;
-use std::collections::BTreeMap;
+use room::Grace;
 use std::time::Duration;
 
 /// Whether new keys need somebody to vouch for them.
@@ -36,6 +41,10 @@ pub struct Rules {
     pub approval: Approval,
     /// How long a key is served on after a rotation has replaced it; by default not at all.
     pub grace: Duration,
+    /// How long a new key awaits approval.
+    pub pending_life: Duration,
+    /// How many keys there may be.
+    pub bounds: Bounds,
 }
 
 impl Rules {
@@ -52,9 +61,14 @@ impl Rules {
             },
             approval: Approval::default(),
             grace: Duration::ZERO,
+            pending_life: PENDING_LIFE,
+            bounds: Bounds::default(),
         }
     }
 }
+
+/// Over a long weekend. A signer that runs publishes its key again.
+const PENDING_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A key somebody wants to publish.
 #[derive(Clone, Debug)]
@@ -64,6 +78,7 @@ pub struct Publication {
     key: PublicKey,
     expires: Option<Timestamp>,
     rotation: Option<u32>,
+    source: Source,
 }
 
 /// What became of a publication.
@@ -84,6 +99,12 @@ pub enum Denied {
     /// The key that signed may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// There is no such key.
+    #[error("the key is unknown")]
+    Unknown,
+    /// The key is not what the request takes it for.
+    #[error("{0}")]
+    Conflict(String),
     /// There is no room for one more key.
     #[error("the registry has no room for more keys at the moment")]
     Full,
@@ -94,28 +115,6 @@ pub enum Denied {
     #[error("the registry cannot process requests at the moment")]
     Failed,
 }
-
-/// How long an expired key is remembered as such, before it is unknown.
-const REMEMBER_EXPIRED: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// How many keys are kept at most.
-struct Room {
-    /// Of one service: those who speak in its name leave room for others.
-    of_service: usize,
-    in_all: usize,
-}
-
-/// Strangers can publish keys that await approval.
-const PENDING: Room = Room {
-    of_service: 1_000,
-    in_all: 10_000,
-};
-
-/// And others, where a registry approves by itself.
-const APPROVED: Room = Room {
-    of_service: 10_000,
-    in_all: 100_000,
-};
 
 impl Publication {
     /// Reads a key that is to be published under this name.
@@ -142,7 +141,13 @@ impl Publication {
             key,
             expires,
             rotation,
+            source: Source::unknown(),
         })
+    }
+
+    /// Sent from here.
+    pub fn from_source(self, source: Source) -> Self {
+        Self { source, ..self }
     }
 
     /// The name it is to have.
@@ -150,30 +155,39 @@ impl Publication {
         &self.name
     }
 
+    /// Where it was sent from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// What the key itself is known by: its name is whatever the publisher wants.
     pub fn thumbprint(&self) -> String {
         self.key.thumbprint()
     }
 
-    fn approved(&self) -> Key {
-        self.key_in(KeyState::Approved)
-    }
-
-    fn key_in(&self, state: KeyState) -> Key {
+    fn key(&self, state: KeyState, origin: Option<Origin>) -> Key {
         Key {
             jwk: self.jwk.clone(),
             state,
             expires: self.expires,
             rotation: self.rotation,
+            origin,
         }
     }
 
-    fn put(&self, key: Key) -> Change {
-        Change::Put {
-            service: self.name.issuer().to_owned(),
-            kid: self.name.key_id().to_owned(),
-            key,
+    /// As it is kept: the time to the second, after which nothing is said earlier than it was.
+    fn origin(&self, state: &State, rules: &Rules, now: Timestamp) -> Origin {
+        let until = (now + rules.pending_life).seconds_rounded_up();
+        Origin {
+            source: self.source.clone(),
+            published: Timestamp::from_seconds(now.seconds()).unwrap_or(now),
+            pending_until: Timestamp::from_seconds(until).unwrap_or(now),
+            serial: state.index().next_serial(),
         }
+    }
+
+    fn stored_name(&self) -> Name {
+        Name::new(self.name.issuer(), self.name.key_id())
     }
 }
 
@@ -189,16 +203,24 @@ pub fn publish(
     let signer = token.key_wanted().key_id().to_owned();
     if signer == publication.name.key_id() {
         let agreed = check_signature(token, publication.key.clone(), rules)?;
-        return registry.update(|services, nonces| {
+        let known = registry.get(publication.name.issuer(), publication.name.key_id());
+        // What is still remembered of a key is what its owner hears.
+        if known.is_none_or(|key| key.state == KeyState::Pending) {
+            registry.sweep(now)?;
+        }
+        return registry.update(|state, nonces| {
             claim(agreed, nonces, now)?;
-            publish_new(services, rules, publication, now)
+            publish_new(state, rules, publication, now)
         });
     }
     let key = signing_key(registry, &token, |key| key.may_sign(now))?;
+    let thumbprint = key.thumbprint();
     let agreed = check_signature(token, key, rules)?;
-    registry.update(|services, nonces| {
+    registry.sweep(now)?;
+    registry.update(|state, nonces| {
         claim(agreed, nonces, now)?;
-        rotate(services, rules, publication, &signer, now)
+        let signer = Name::new(publication.name.issuer(), &signer);
+        rotate(state, rules, publication, &signer, &thumbprint, now)
     })
 }
 
@@ -217,90 +239,88 @@ pub fn revoke(
         ));
     }
     let key = signing_key(registry, &token, |_| true)?;
+    let thumbprint = key.thumbprint();
     let agreed = check_signature(token, key, rules)?;
-    registry.update(|_, nonces| {
+    registry.update(|state, nonces| {
         claim(agreed, nonces, now)?;
-        Ok((vec![remove(name.issuer(), name.key_id())], ()))
+        let name = Name::new(name.issuer(), name.key_id());
+        // The signature was checked before the lock was taken: there may be another key by now.
+        state
+            .get(&name)
+            .filter(|key| key.jwk.thumbprint() == thumbprint)
+            .ok_or_else(not_entitled)?;
+        Ok((state.revoke(&name), ()))
     })
-}
-
-/// Takes a key that somebody vouches for who may: approved, whoever holds its private half.
-pub fn import(registry: &Registry, publication: &Publication) -> Result<(), Denied> {
-    let name = &publication.name;
-    registry.update(
-        |services, _| match find(services, name.issuer(), name.key_id()) {
-            Some(other) if other.jwk.thumbprint() != publication.jwk.thumbprint() => Err(
-                Denied::Forbidden("another key of the service has this id".into()),
-            ),
-            _ => Ok((vec![publication.put(publication.approved())], ())),
-        },
-    )
 }
 
 type Decision = Result<(Vec<Change>, Published), Denied>;
 
 fn publish_new(
-    services: &Services,
+    state: &State,
     rules: &Rules,
     publication: &Publication,
     now: Timestamp,
 ) -> Decision {
-    let name = &publication.name;
-    if let Some(existing) = find(services, name.issuer(), name.key_id()) {
+    let name = publication.stored_name();
+    if let Some(existing) = state.get(&name) {
         return published_before(existing, publication, now).map(|state| (Vec::new(), state));
     }
-    let mut changes = forget_expired(services, now);
-    let (room, state, published) = match rules.approval {
-        Approval::Manual => (PENDING, KeyState::Pending, Published::AwaitsApproval),
-        Approval::Automatic => (APPROVED, KeyState::Approved, Published::Approved),
-    };
-    room.check(services, name.issuer(), state, now)?;
-    changes.push(publication.put(publication.key_in(state)));
-    Ok((changes, published))
-}
-
-impl Room {
-    /// Whether there is some for one more key in this state. Expired ones make room.
-    fn check(
-        &self,
-        services: &Services,
-        service: &str,
-        state: KeyState,
-        now: Timestamp,
-    ) -> Result<(), Denied> {
-        let is_pending = state == KeyState::Pending;
-        let counts =
-            |key: &&Key| (key.state == KeyState::Pending) == is_pending && !key.is_expired(now);
-        let count = |keys: &BTreeMap<String, Key>| keys.values().filter(counts).count();
-        let of_service = services.get(service).map_or(0, count);
-        let in_all: usize = services.values().map(count).sum();
-        if of_service < self.of_service && in_all < self.in_all {
-            Ok(())
-        } else {
-            Err(Denied::Full)
+    refuse_revoked(state, publication)?;
+    refuse_foreign_thumbprint(publication)?;
+    let origin = publication.origin(state, rules, now);
+    let service = publication.name.issuer();
+    match rules.approval {
+        Approval::Automatic => {
+            rules.bounds.admit_approved(state.index(), service)?;
+            let key = publication.key(KeyState::Approved, Some(origin));
+            Ok((vec![Change::Put(name, key)], Published::Approved))
+        }
+        Approval::Manual => {
+            if state.index().is_pending(&publication.thumbprint()) {
+                let problem = "this key awaits approval already, under another name";
+                return Err(Denied::Forbidden(problem.into()));
+            }
+            let index = state.index();
+            let displaced = rules.bounds.displaced(index, service, &publication.source);
+            for name in &displaced {
+                tracing::debug!(key = %name, "a pending key gives way to another");
+            }
+            let mut changes: Vec<Change> = displaced.into_iter().map(Change::Remove).collect();
+            let key = publication.key(KeyState::Pending, Some(origin));
+            changes.push(Change::Put(name, key));
+            Ok((changes, Published::AwaitsApproval))
         }
     }
 }
 
-/// Each rotation leaves a key behind, and strangers leave theirs: those of long ago go, and of too
-/// many all that have expired. Of a key that nobody approved in its time nothing is left to say.
-fn forget_expired(services: &Services, now: Timestamp) -> Vec<Change> {
-    let in_all: usize = services.values().map(BTreeMap::len).sum();
-    let remembered = if in_all < APPROVED.in_all {
-        REMEMBER_EXPIRED
-    } else {
-        Duration::ZERO
-    };
-    let is_over = |key: &Key| match key.state {
-        KeyState::Pending => key.is_expired(now),
-        KeyState::Approved | KeyState::Retired => key.is_expired(now - remembered),
-    };
-    let forget = |(service, keys): (&String, &BTreeMap<String, Key>)| {
-        let over = keys.iter().filter(|(_, key)| is_over(key));
-        over.map(|(kid, _)| remove(service, kid))
-            .collect::<Vec<_>>()
-    };
-    services.iter().flat_map(forget).collect()
+/// A key that was revoked or replaced does not come back, and no other key takes its name.
+fn refuse_revoked(state: &State, publication: &Publication) -> Result<(), Denied> {
+    let tombstones = state.tombstones();
+    if tombstones.has_key(&publication.thumbprint()) {
+        let problem = "this key was revoked or replaced: it does not come back";
+        return Err(Denied::Forbidden(problem.into()));
+    }
+    if tombstones.has_name(&publication.stored_name()) {
+        let problem = "a key of this id was revoked or replaced: the id is not used again";
+        return Err(Denied::Forbidden(problem.into()));
+    }
+    Ok(())
+}
+
+/// The base64url of 32 bytes: the form of an RFC 7638 thumbprint with SHA-256.
+const THUMBPRINT_LENGTH: usize = 43;
+
+/// Signers name their keys by their thumbprints. Such a name is free for its own key only, so that
+/// a stranger who knows it cannot take it first.
+fn refuse_foreign_thumbprint(publication: &Publication) -> Result<(), Denied> {
+    let kid = publication.name.key_id();
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_thumbprint = kid.len() == THUMBPRINT_LENGTH && kid.bytes().all(is_base64url);
+    if is_thumbprint && kid != publication.thumbprint() {
+        let problem = "the id is the thumbprint of another key";
+        return Err(Denied::Forbidden(problem.into()));
+    }
+    Ok(())
 }
 
 /// A client whose answer was lost asks again, and gets the same answer. It cannot change its key
@@ -310,147 +330,73 @@ fn published_before(
     publication: &Publication,
     now: Timestamp,
 ) -> Result<Published, Denied> {
+    let refused = |problem: &str| Err(Denied::Forbidden(problem.into()));
     if existing.jwk.thumbprint() != publication.jwk.thumbprint() {
-        let problem = "another key of the service has this id";
-        return Err(Denied::Forbidden(problem.into()));
+        return refused("another key of the service has this id");
     }
-    match existing.lookup(now) {
-        Lookup::Pending => Ok(Published::AwaitsApproval),
-        Lookup::Approved { .. } => Ok(Published::Approved),
-        Lookup::Expired | Lookup::Unknown => Err(Denied::Forbidden("the key has expired".into())),
+    match existing.state {
+        _ if existing.is_over(now) => refused("the key has expired"),
+        KeyState::Pending => Ok(Published::AwaitsApproval),
+        KeyState::Approved => Ok(Published::Approved),
+        KeyState::Retired => refused("the key was replaced: it does not come back"),
     }
 }
 
-/// The key `signer` hands over to the next.
+/// The key `signer`, whose thumbprint this is, hands over to the next.
 fn rotate(
-    services: &Services,
+    state: &State,
     rules: &Rules,
     publication: &Publication,
-    signer: &str,
+    signer: &Name,
+    thumbprint: &str,
     now: Timestamp,
 ) -> Decision {
-    let name = &publication.name;
+    let name = publication.stored_name();
     // The signature was checked before the lock was taken: the key may be gone by now.
-    let signing_key = find(services, name.issuer(), signer)
-        .filter(|key| key.may_sign(now))
+    let signing_key = state
+        .get(signer)
+        .filter(|key| key.may_sign(now) && key.jwk.thumbprint() == thumbprint)
         .ok_or_else(not_entitled)?;
-    if let Some(existing) = find(services, name.issuer(), name.key_id()) {
-        published_before(existing, publication, now)?;
+    if publication.thumbprint() == thumbprint {
+        let problem = "the new key is the one that it would replace";
+        return Err(Denied::Forbidden(problem.into()));
     }
-    let retire = if rules.grace.is_zero() {
-        remove(name.issuer(), signer)
-    } else {
-        let end = now + rules.grace;
-        let end = Timestamp::from_seconds(end.seconds_rounded_up());
-        Change::Put {
-            service: name.issuer().to_owned(),
-            kid: signer.to_owned(),
-            key: Key {
-                state: KeyState::Retired,
-                expires: signing_key.expires.min(end).or(end),
-                ..signing_key.clone()
-            },
-        }
-    };
-    let mut changes = forget_expired(services, now);
-    changes.extend([retire, publication.put(publication.approved())]);
+    match state.get(&name) {
+        // An approved key of the service has the word: what a stranger published gives way.
+        Some(existing) if existing.state == KeyState::Pending => {}
+        Some(existing) => drop(published_before(existing, publication, now)?),
+        None => {}
+    }
+    refuse_revoked(state, publication)?;
+    let mut changes = state.bury(signer, signing_key);
+    changes.extend(retire(state, rules, signer, signing_key, now));
+    let origin = publication.origin(state, rules, now);
+    let key = publication.key(KeyState::Approved, Some(origin));
+    changes.push(Change::Put(name, key));
     Ok((changes, Published::Approved))
 }
 
-fn remove(service: &str, kid: &str) -> Change {
-    Change::Remove {
-        service: service.to_owned(),
-        kid: kid.to_owned(),
+/// Ends a key, at once or after a time of grace.
+fn retire(state: &State, rules: &Rules, name: &Name, key: &Key, now: Timestamp) -> Vec<Change> {
+    let end = Timestamp::from_seconds((now + rules.grace).seconds_rounded_up());
+    let grace = match rules.grace.is_zero() {
+        true => Grace::NoRoom,
+        false => rules.bounds.room_for_retired(state, name.service()),
+    };
+    let retired = Key {
+        state: KeyState::Retired,
+        expires: key.expires.min(end).or(end),
+        ..key.clone()
+    };
+    match grace {
+        Grace::Room => vec![Change::Put(name.clone(), retired)],
+        Grace::Instead(other) => vec![
+            Change::Remove(other.clone()),
+            Change::Put(name.clone(), retired),
+        ],
+        Grace::NoRoom => vec![Change::Remove(name.clone())],
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jwt_core::testing::TestSigner;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_seconds(seconds).unwrap()
-    }
-
-    fn key(state: KeyState, expires: i64) -> Key {
-        let publication = publication("svc");
-        Key {
-            expires: Some(at(expires)),
-            ..publication.key_in(state)
-        }
-    }
-
-    fn publication(service: &str) -> Publication {
-        let name = KeyName::new(service.into(), "new".into()).unwrap();
-        let jwk = TestSigner::service().public_key().to_jwk("new").to_string();
-        Publication::new(name, jwk.as_bytes(), None, None, at(0)).unwrap()
-    }
-
-    fn services(of_each: usize, names: &[&str], key: &Key) -> Services {
-        let keys = |_| (0..of_each).map(|number| (number.to_string(), key.clone()));
-        let services = names
-            .iter()
-            .map(|name| ((*name).to_owned(), keys(name).collect()));
-        services.collect()
-    }
-
-    fn publish(services: &Services, approval: Approval, service: &str) -> Decision {
-        let rules = Rules {
-            approval,
-            ..Rules::new("")
-        };
-        publish_new(services, &rules, &publication(service), at(100))
-    }
-
-    fn is_full(decision: &Decision) -> bool {
-        matches!(decision, Err(Denied::Full))
-    }
-
-    #[test]
-    fn a_service_with_many_pending_keys_leaves_room_for_others() {
-        let services = services(PENDING.of_service, &["svc"], &key(KeyState::Pending, 101));
-        assert!(is_full(&publish(&services, Approval::Manual, "svc")));
-        assert!(publish(&services, Approval::Manual, "other").is_ok());
-    }
-
-    #[test]
-    fn pending_keys_of_many_services_have_an_end() {
-        let names: Vec<String> = (0..=PENDING.in_all)
-            .map(|number| number.to_string())
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let pending = key(KeyState::Pending, 101);
-        let full = services(1, &names[..PENDING.in_all], &pending);
-        assert!(is_full(&publish(&full, Approval::Manual, "svc")));
-        let approved = services(1, &names, &key(KeyState::Approved, 101));
-        assert!(publish(&approved, Approval::Manual, "svc").is_ok());
-    }
-
-    #[test]
-    fn a_registry_that_approves_by_itself_has_an_end_too() {
-        let services = services(APPROVED.of_service, &["svc"], &key(KeyState::Approved, 101));
-        assert!(is_full(&publish(&services, Approval::Automatic, "svc")));
-        assert!(publish(&services, Approval::Automatic, "other").is_ok());
-    }
-
-    #[test]
-    fn keys_that_nobody_approved_in_their_time_make_room() {
-        let services = services(PENDING.of_service, &["svc"], &key(KeyState::Pending, 100));
-        let (changes, _) = publish(&services, Approval::Manual, "other").unwrap();
-        let removed = |change: &&Change| matches!(change, Change::Remove { .. });
-        assert_eq!(changes.iter().filter(removed).count(), PENDING.of_service);
-        assert!(publish(&services, Approval::Manual, "svc").is_ok());
-    }
-
-    #[test]
-    fn expired_keys_are_remembered_while_there_is_room() {
-        let expired = key(KeyState::Approved, 100);
-        let few = services(1, &["svc"], &expired);
-        let (changes, _) = publish(&few, Approval::Automatic, "other").unwrap();
-        assert_eq!(changes.len(), 1);
-        let many = services(APPROVED.in_all, &["svc"], &expired);
-        let (changes, _) = publish(&many, Approval::Automatic, "other").unwrap();
-        assert_eq!(changes.len(), APPROVED.in_all + 1);
-    }
-}
+mod tests;

@@ -96,6 +96,7 @@ impl Seeds {
                 state: seed.state,
                 expires: seed.expires,
                 rotation: None,
+                origin: None,
             },
             service,
             kid,

@@ -3,6 +3,7 @@
 mod admin;
 mod base_path;
 mod body;
+mod client;
 mod connections;
 mod metrics;
 mod recording;
@@ -17,7 +18,7 @@ pub use tls::{TlsError, TlsIdentity};
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::publication::{Approval, Rules};
+use crate::publication::{Approval, Bounds, Rules};
 use crate::store::Registry;
 use connections::Listening;
 use recording::RequestLog;
@@ -41,6 +42,13 @@ pub struct Options {
     pub approval: Approval,
     /// How long a key is served on after a rotation has replaced it.
     pub grace: Duration,
+    /// How long a new key awaits approval.
+    pub pending_life: Duration,
+    /// How many keys there may be.
+    pub bounds: Bounds,
+    /// Over how many proxies of ours requests come, which append the address of their client to
+    /// `X-Forwarded-For`.
+    pub trusted_hops: usize,
     /// How far the clock of whoever publishes may be ahead.
     pub max_skew: Duration,
     /// The longest lifetime of a token on a request.
@@ -62,6 +70,9 @@ impl Default for Options {
             audience: None,
             approval: rules.approval,
             grace: rules.grace,
+            pending_life: rules.pending_life,
+            bounds: rules.bounds,
+            trusted_hops: 0,
             max_skew: rules.policy.max_skew,
             max_ttl: rules.policy.max_ttl,
             tls: None,
@@ -85,6 +96,8 @@ impl Options {
         rules.policy.max_ttl = self.max_ttl;
         rules.approval = self.approval;
         rules.grace = self.grace;
+        rules.pending_life = self.pending_life;
+        rules.bounds = self.bounds;
         rules
     }
 }

@@ -7,11 +7,16 @@
 
 mod process;
 
+use jwt_core::key::KeyName;
 use jwt_core::testing::TestSigner;
+use jwt_core::time::Timestamp;
 use keyregistry_mock::jwk::PublicJwk;
-use keyregistry_mock::{Clock, Key, KeyState, NamedKey, Registry, StorageError};
+use keyregistry_mock::publication::{self, Publication, PurgeFilter};
+use keyregistry_mock::{Clock, Key, KeyState, NamedKey, Origin, Registry, Source, StorageError};
 use process::{Process, command, stderr};
 use serde_json::json;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -152,8 +157,14 @@ fn every_member_of_a_key_comes_back() {
     let key = |state, expires: Option<i64>, rotation| Key {
         jwk: PublicJwk::parse(&jwk).unwrap(),
         state,
-        expires: expires.and_then(jwt_core::time::Timestamp::from_seconds),
+        expires: expires.and_then(Timestamp::from_seconds),
         rotation,
+        origin: expires.map(|seconds| Origin {
+            source: Source::from("192.0.2.1".parse::<IpAddr>().unwrap()),
+            published: Timestamp::from_seconds(seconds + 1).unwrap(),
+            pending_until: Timestamp::from_seconds(seconds + 2).unwrap(),
+            serial: 9,
+        }),
     };
     let named = |service: &str, kid: &str, key| NamedKey {
         service: service.into(),
@@ -161,7 +172,7 @@ fn every_member_of_a_key_comes_back() {
         key,
     };
     let keys = vec![
-        named("a/b", "k", key(KeyState::Pending, None, None)),
+        named("a/b", "k", key(KeyState::Pending, Some(5), None)),
         named("a/b", "ü\0", key(KeyState::Retired, Some(5), Some(7))),
         named("svc", "k", key(KeyState::Approved, Some(1 << 33), None)),
     ];
@@ -171,11 +182,132 @@ fn every_member_of_a_key_comes_back() {
         .unwrap();
     let registry = Registry::open(&database).unwrap();
     assert_eq!(registry.all(), keys);
-    assert!(registry.approve("a/b", "k").unwrap() && registry.remove("svc", "k").unwrap());
+    let name = KeyName::new("a/b".into(), "k".into()).unwrap();
+    let thumbprint = keys[0].key.jwk.thumbprint();
+    let now = Clock::System.now();
+    publication::approve(&registry, &name, &thumbprint, now).unwrap_err();
     drop(registry);
     let registry = Registry::open(&database).unwrap();
-    assert_eq!(registry.all().len(), 2);
-    assert_eq!(registry.get("a/b", "k").unwrap().state, KeyState::Approved);
+    assert_eq!(registry.all(), keys);
+}
+
+#[test]
+fn a_revoked_key_does_not_come_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
+    let jwk = PublicJwk::parse(&jwk).unwrap();
+    let registry = Registry::open(&database).unwrap();
+    registry
+        .publish("svc", "k", jwk.clone(), KeyState::Approved)
+        .unwrap();
+    let seed = registry.all();
+    assert!(registry.remove("svc", "k").unwrap());
+    drop(registry);
+
+    let registry = Registry::open(&database).unwrap();
+    assert!(registry.is_revoked("svc", "k"));
+    assert_eq!(registry.seed(seed.clone()).unwrap(), seed);
+    let import = |kid: &str, restore| {
+        let name = KeyName::new("svc".into(), kid.into()).unwrap();
+        let jwk = TestSigner::service().public_key().to_jwk(kid).to_string();
+        let now = Clock::System.now();
+        let publication = Publication::new(name, jwk.as_bytes(), None, None, now).unwrap();
+        publication::import(&registry, &publication, restore)
+    };
+    import("k", false).unwrap_err();
+    import("other", false).unwrap_err();
+    import("k", true).unwrap();
+    drop(registry);
+
+    let registry = Registry::open(&database).unwrap();
+    assert!(!registry.is_revoked("svc", "k"));
+    assert_eq!(registry.seed(seed).unwrap(), []);
+}
+
+/// The tables of the first version, and a key of each state.
+fn write_first_version(database: &Path) {
+    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let tables = "
+        CREATE TABLE keys (
+            service TEXT NOT NULL, kid TEXT NOT NULL, jwk TEXT NOT NULL, state TEXT NOT NULL,
+            expires INTEGER, rotation INTEGER, PRIMARY KEY (service, kid)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE nonces (
+            issuer TEXT NOT NULL, token_id TEXT NOT NULL, expires INTEGER NOT NULL,
+            PRIMARY KEY (issuer, token_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX nonces_by_expiry ON nonces (expires);
+        PRAGMA user_version = 1;";
+    connection.execute_batch(tables).unwrap();
+    for (kid, state, expires) in [
+        ("approved", "approved", None),
+        ("one", "pending", None),
+        ("retired", "retired", Some(9_999_999_999_i64)),
+        ("two", "pending", None),
+    ] {
+        let insert = "INSERT INTO keys VALUES ('svc', ?, ?, ?, ?, NULL)";
+        connection
+            .execute(insert, rusqlite::params![kid, jwk, state, expires])
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_database_of_an_older_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    write_first_version(&database);
+    for _ in 0..2 {
+        let registry = Registry::open(&database).unwrap();
+        let now = Clock::System.now();
+        let keys = registry.all();
+        assert_eq!(keys.len(), 4);
+        for NamedKey { kid, key, .. } in keys {
+            let Some(origin) = key.origin else {
+                assert_ne!(key.state, KeyState::Pending, "{kid}");
+                continue;
+            };
+            assert_eq!(key.state, KeyState::Pending, "{kid}");
+            assert_eq!(origin.source, Source::unknown());
+            let life = origin.pending_until.since(now).as_secs();
+            assert!((600_000..=604_800).contains(&life), "{life}");
+        }
+        assert!(registry.is_revoked("svc", "retired"));
+        assert!(!registry.is_revoked("svc", "approved"));
+    }
+}
+
+#[test]
+fn space_of_what_was_removed_goes_back_to_the_file_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
+    let keys = (0..5_000).map(|number| NamedKey {
+        service: "s".repeat(1_000),
+        kid: number.to_string(),
+        key: Key {
+            jwk: PublicJwk::parse(&jwk).unwrap(),
+            state: KeyState::Pending,
+            expires: None,
+            rotation: None,
+            origin: None,
+        },
+    });
+    let registry = Registry::open(&database).unwrap();
+    registry.put_all(keys.collect()).unwrap();
+    let filter = PurgeFilter {
+        service: Some("s".repeat(1_000)),
+        ..PurgeFilter::default()
+    };
+    let purged = publication::purge(&registry, &filter, false, Clock::System.now()).unwrap();
+    assert_eq!(purged.len(), 5_000);
+    drop(registry);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let size = file.unwrap().metadata().unwrap().len();
+        assert!(size < 200_000, "{size} bytes");
+    }
 }
 
 #[test]

@@ -91,7 +91,9 @@ async fn a_change_shows_at_once() {
     let server = start(&registry, Options::default()).await;
     let path = "services/svc/keys/k";
     assert_eq!(get(&server, path).await.status, StatusCode::CONFLICT);
-    registry.approve("svc", "k").unwrap();
+    registry
+        .publish("svc", "k", jwk("k"), KeyState::Approved)
+        .unwrap();
     assert_eq!(get(&server, path).await.status, StatusCode::OK);
     registry.remove("svc", "k").unwrap();
     assert_eq!(get(&server, path).await.status, StatusCode::NOT_FOUND);

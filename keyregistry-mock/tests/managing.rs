@@ -13,7 +13,7 @@ use process::{Process, command, stderr};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -77,7 +77,8 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     std::fs::write(&file, seed).unwrap();
     let world = World::new(&["--seed", file.to_str().unwrap()]);
     let jwk = PublicJwk::parse(r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).unwrap();
-    let line = format!("svc\tp\tpending\t-\t{}\n", jwk.thumbprint());
+    let thumbprint = jwk.thumbprint();
+    let line = format!("svc\tp\tpending\t-\t{thumbprint}\t-\t-\n");
     assert_eq!(world.said("list", &[]), line);
 
     let pem = TestSigner::service().public_pem() + "# until May\n";
@@ -91,7 +92,7 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     world.said("import", &[&["--service", "a/b", pem], &until[..]].concat());
     let listed = world.said("list", &["--service", "a/b", "--state", "approved"]);
     assert!(
-        listed.contains(&format!("a/b\t-k\tapproved\t9999999999\t{kid}\n")),
+        listed.contains(&format!("a/b\t-k\tapproved\t9999999999\t{kid}\t-\t-\n")),
         "{listed}"
     );
     let shown = world.said("show", &["a/b", kid]);
@@ -101,10 +102,151 @@ fn keys_are_imported_listed_shown_approved_and_revoked() {
     );
 
     assert_eq!(world.status("/services/svc/keys/p"), "409");
-    world.said("approve", &["svc", "p"]);
+    let approved = world.said("approve", &["svc", "p", "--thumbprint", &thumbprint]);
+    assert!(approved.contains(&thumbprint), "{approved}");
+    world.said("approve", &["svc", "p", "--thumbprint", &thumbprint]);
     assert_eq!(world.status("/services/svc/keys/p"), "200");
     world.said("revoke", &["svc", "p"]);
     assert_eq!(world.status("/services/svc/keys/p"), "404");
+    let refused = world.run("approve", &["svc", "p", "--thumbprint", &thumbprint]);
+    assert!(!refused.status.success());
+}
+
+/// A registry whose key `p` of `svc` awaits approval, and the key's thumbprint.
+fn with_pending_key() -> (World, String) {
+    let seed = r#"{"services": {"svc": {"keys": [
+        {"kid": "p", "state": "pending", "jwk": {"kty": "RSA", "n": "AQAB", "e": "AQAB"}}]}}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.json");
+    std::fs::write(&file, seed).unwrap();
+    let world = World::new(&["--seed", file.to_str().unwrap()]);
+    let jwk = PublicJwk::parse(r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).unwrap();
+    (world, jwk.thumbprint())
+}
+
+#[test]
+fn an_approval_without_the_thumbprint_of_the_key_is_refused() {
+    let (world, thumbprint) = with_pending_key();
+    let output = world.run("approve", &["svc", "p"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("give --thumbprint"), "{output:?}");
+    let other = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    let output = world.run("approve", &["svc", "p", "--thumbprint", other]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("answered 409") && said.contains(&thumbprint),
+        "{said}"
+    );
+    for (query, status) in [
+        ("", "400"),
+        ("?thumbprint=", "409"),
+        ("?thumbprint=x", "409"),
+        ("?thumb=x", "400"),
+    ] {
+        let path = format!("/services/svc/keys/p/approve{query}");
+        let token = format!("Bearer {}", TOKEN.replace(' ', "-"));
+        let answer = world.process.exchange_with_admin("POST", &path, &token);
+        let answer = answer.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{query} {answer}"
+        );
+    }
+    assert_eq!(world.status("/services/svc/keys/p"), "409");
+}
+
+#[test]
+fn on_a_terminal_an_approval_shows_the_key_and_asks() {
+    let (world, thumbprint) = with_pending_key();
+    let admin = format!("http://{}/", world.process.admin.as_ref().unwrap());
+    let line = format!(
+        "'{}' approve --admin {admin} --token-file '{}' svc p",
+        env!("CARGO_BIN_EXE_keyregistry-mock"),
+        world.folder.path().join("token").display()
+    );
+    for (answer, status, succeeds) in [("n\n", "409", false), ("y\n", "200", true)] {
+        // util-linux's script gives the command a terminal.
+        let mut script = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = script.stdin.take().unwrap();
+        stdin.write_all(answer.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        drop(stdin);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            said.contains(&thumbprint) && said.contains("[y/N]"),
+            "{said}"
+        );
+        assert_eq!(output.status.success(), succeeds, "{said}");
+        assert_eq!(world.status("/services/svc/keys/p"), status);
+    }
+}
+
+#[test]
+fn a_revoked_seed_does_not_come_back_with_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let [database, key] = ["keys.db", "k.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&key, TestSigner::service().public_pem()).unwrap();
+    let seed = format!("service=svc,kid=k,file={}", key.display());
+    let args = ["--database", database.to_str().unwrap(), "--key", &seed];
+    let world = World::new(&args);
+    assert_eq!(world.status("/services/svc/keys/k"), "200");
+    world.said("revoke", &["svc", "k"]);
+    drop(world);
+
+    let world = World::new(&args);
+    assert_eq!(world.status("/services/svc/keys/k"), "404");
+    let import = ["--service", "svc", "--kid", "k", key.to_str().unwrap()];
+    let refused = world.run("import", &import);
+    assert!(stderr(&refused).contains("--restore"), "{refused:?}");
+    let other = ["--service", "other", "--kid", "new", key.to_str().unwrap()];
+    assert!(!world.run("import", &other).status.success());
+    world.said("import", &[&import[..], &["--restore"]].concat());
+    assert_eq!(world.status("/services/svc/keys/k"), "200");
+}
+
+#[test]
+fn a_purge_says_what_it_removes() {
+    let (world, thumbprint) = with_pending_key();
+    let output = world.run("purge", &["--dry-run"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(
+        world.said("purge", &["--expired"]),
+        "removed 0 pending keys\n"
+    );
+    let said = world.said("purge", &["--service", "svc", "--dry-run"]);
+    assert!(said.contains(&thumbprint), "{said}");
+    assert!(said.ends_with("would remove 1 pending keys\n"), "{said}");
+    assert_eq!(world.status("/services/svc/keys/p"), "409");
+    let nothing = world.said("purge", &["--service", "svc", "--source", "192.0.2.1"]);
+    assert_eq!(nothing, "removed 0 pending keys\n");
+    let said = world.said("purge", &["--service", "svc"]);
+    assert!(said.ends_with("removed 1 pending keys\n"), "{said}");
+    assert_eq!(world.status("/services/svc/keys/p"), "404");
+}
+
+#[test]
+fn a_list_longer_than_a_page_is_complete() {
+    let keys: Vec<String> = (0..2_500)
+        .map(|number| {
+            format!(r#"{{"kid": "{number}", "jwk": {{"kty": "RSA", "n": "AQAB", "e": "AQAB"}}}}"#)
+        })
+        .collect();
+    let keys = keys.join(",");
+    let seed =
+        format!(r#"{{"services": {{"a&b": {{"keys": [{keys}]}}, "b": {{"keys": [{keys}]}}}}}}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.json");
+    std::fs::write(&file, seed).unwrap();
+    let world = World::new(&["--seed", file.to_str().unwrap()]);
+    let listed = world.said("list", &[]);
+    let lines: std::collections::BTreeSet<&str> = listed.lines().collect();
+    assert_eq!((listed.lines().count(), lines.len()), (5_000, 5_000));
 }
 
 #[test]
@@ -130,7 +272,7 @@ fn what_cannot_be_done_is_said() {
     for (name, args, words) in [
         (
             "approve",
-            vec!["svc", "k"],
+            vec!["svc", "k", "--thumbprint", "x"],
             "answered 404: the key is unknown",
         ),
         ("revoke", vec!["svc", "k"], "answered 404"),

@@ -15,7 +15,7 @@ use keyregistry_mock::{Approval, Clock, Options, Registry, Server};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use support::{Answer, ask, get, start};
+use support::{Answer, approve, ask, get, start};
 
 fn now() -> i64 {
     Clock::System.now().seconds()
@@ -112,7 +112,7 @@ async fn a_new_key_awaits_approval() {
     let world = World::new(Approval::Manual).await;
     assert_eq!(world.publish("a", &one()).await, 202);
     assert_eq!(world.status("a").await, 409);
-    assert!(world.registry.approve("svc", "a").unwrap());
+    approve(&world.registry, "svc", "a");
     assert_eq!(world.status("a").await, 200);
     let key = world.registry.get("svc", "a").unwrap();
     assert_eq!(key.rotation, Some(60));
@@ -132,7 +132,7 @@ async fn a_rotation_revokes_the_key_that_signed() {
     for approval in [Approval::Manual, Approval::Automatic] {
         let world = World::new(approval).await;
         world.publish("a", &one()).await;
-        world.registry.approve("svc", "a").unwrap();
+        approve(&world.registry, "svc", "a");
         let rotated = world.put("b", &two(), &world.token(&one(), "a")).await;
         assert_eq!(rotated, 200);
         assert_eq!(
@@ -186,7 +186,7 @@ async fn only_an_approved_and_unexpired_key_of_the_service_may_sign_a_rotation()
     world.publish("a", &one()).await;
     let put = || async { world.put("b", &two(), &world.token(&one(), "a")).await };
     assert_eq!(put().await, 403, "pending");
-    world.registry.approve("svc", "a").unwrap();
+    approve(&world.registry, "svc", "a");
     let past = Timestamp::from_seconds(1);
     world.registry.set_expiry("svc", "a", past).unwrap();
     assert_eq!(put().await, 403, "expired");
@@ -216,7 +216,7 @@ async fn a_lost_answer_can_be_asked_for_again_and_changes_nothing() {
     let world = World::new(Approval::Manual).await;
     assert_eq!(world.publish("a", &one()).await, 202);
     assert_eq!(world.publish("a", &one()).await, 202);
-    world.registry.approve("svc", "a").unwrap();
+    approve(&world.registry, "svc", "a");
     let soon = Timestamp::from_seconds(now() + 5);
     world.registry.set_expiry("svc", "a", soon).unwrap();
     assert_eq!(world.publish("a", &one()).await, 200);
@@ -246,7 +246,7 @@ async fn a_key_is_revoked_by_itself_only() {
     let world = World::new(Approval::Manual).await;
     world.publish("a", &one()).await;
     world.publish("b", &two()).await;
-    world.registry.approve("svc", "b").unwrap();
+    approve(&world.registry, "svc", "b");
     assert_eq!(world.delete("a", &world.token(&two(), "b")).await, 403);
     assert_eq!(world.delete("a", &world.token(&two(), "a")).await, 403);
     assert_eq!(world.delete("a", "no.token").await, 400);
@@ -446,7 +446,7 @@ async fn the_numbers_of_requests_and_keys_are_told() {
     let world = World::new(Approval::Manual).await;
     world.publish("a", &one()).await;
     world.publish("b", &two()).await;
-    world.registry.approve("svc", "b").unwrap();
+    approve(&world.registry, "svc", "b");
     world.status("x").await;
     let text = get(&world.server, "metrics").await.body;
     let text = String::from_utf8(text.to_vec()).unwrap();

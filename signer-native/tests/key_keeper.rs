@@ -4,7 +4,8 @@
     reason = "what a test does not expect is its failure"
 )]
 
-use keyregistry_mock::{KeyState, NamedKey, Options, Registry, Server};
+use jwt_core::key::KeyName;
+use keyregistry_mock::{Clock, KeyState, NamedKey, Options, Registry, Server, publication};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use signer_native::keys::{KeyKeeper, KeyStatus, Phase, RegistryUrl, Settings};
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn a_key_that_was_approved_since_the_last_look_is_kept_at_the_end() {
     let world = World::start().await;
     let id = world.until_pending().await;
-    assert!(world.registry.approve("my-service", &id).unwrap());
+    world.approve(&id);
     let (registry, folder) = world.end().await;
     let [key] = registry.all().try_into().unwrap();
     assert_eq!((key.kid, key.key.state), (id, KeyState::Approved));
@@ -47,7 +48,7 @@ async fn a_first_key_signs_while_the_disk_cannot_follow() {
     // No file can be renamed over a folder.
     let in_the_way = world.folder.path().join("my-service.jwk");
     fs::create_dir(&in_the_way).unwrap();
-    world.registry.approve("my-service", &id).unwrap();
+    world.approve(&id);
     let status = world
         .until(|it| it.failed_steps > 0 && it.phase != Phase::AwaitsApproval)
         .await;
@@ -97,6 +98,12 @@ impl World {
     async fn until_pending(&self) -> String {
         let status = self.until(|it| it.phase == Phase::AwaitsApproval).await;
         status.pending.unwrap()
+    }
+
+    /// Signers name their keys by their thumbprints.
+    fn approve(&self, id: &str) {
+        let name = KeyName::new("my-service".into(), id.into()).unwrap();
+        publication::approve(&self.registry, &name, id, Clock::System.now()).unwrap();
     }
 
     async fn end(self) -> (Registry, TempDir) {

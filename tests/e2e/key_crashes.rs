@@ -98,7 +98,7 @@ async fn killed_while_the_key_awaits_approval() {
         Some(&kid),
         "no second key is made"
     );
-    world.registry.approve(ISSUER, &kid).unwrap();
+    world.approve(&kid);
     next_start_signs_with(&world, &kid).await;
     assert_eq!(world.gate.count(&Method::PUT), 1);
 }
@@ -110,7 +110,7 @@ async fn killed_after_the_approval_and_before_it_heard_of_it() {
     world.gate.wait_for_answer(&Method::GET, 409).await;
     let kid = world.pending().unwrap();
     world.gate.set(Method::GET, Fault::HoldAnswer);
-    world.registry.approve(ISSUER, &kid).unwrap();
+    world.approve(&kid);
     world.gate.wait_for_answer(&Method::GET, 200).await;
     signer.kill().await;
     assert_eq!(disk(&world), NOTHING_ACTIVE);

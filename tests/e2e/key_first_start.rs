@@ -66,8 +66,7 @@ async fn with_a_manual_registry_requests_fail_until_somebody_approves() {
     assert!(answer.body.starts_with(&reason), "{answer:?}");
     assert!(upstream.received().is_empty());
 
-    let ours = jwtproxy_tests::keys::ISSUER;
-    assert!(world.registry.approve(ours, &kid).unwrap());
+    world.approve(&kid);
     let answer = ask_until(&signer, &url, 200).await;
     assert_eq!(key_of_token(&answer.json()), kid);
     assert_eq!((world.active(), world.pending()), (Some(kid), None));
@@ -147,10 +146,7 @@ async fn a_key_that_cannot_be_revoked_at_the_end_is_used_by_the_next_start() {
     let kid = world.pending().expect("the key stays");
 
     world.come_back().await;
-    world
-        .registry
-        .approve(jwtproxy_tests::keys::ISSUER, &kid)
-        .unwrap();
+    world.approve(&kid);
     let signer = world.signer("1h").await;
     let url = format!("http://{}/", upstream.address());
     assert_eq!(

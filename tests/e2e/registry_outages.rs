@@ -27,7 +27,7 @@ async fn restarted_without_its_registry_a_signer_uses_the_key_it_has() {
     let signer = world.signer("1h").await;
     wait_until("a publication", || !world.published().is_empty()).await;
     let kid = world.published().remove(0);
-    world.registry.approve(ISSUER, &kid).unwrap();
+    world.approve(&kid);
     ask_until(&signer, &url, 200).await;
     signer.kill().await;
     world.go_down().await;
@@ -66,7 +66,7 @@ async fn a_404_that_is_not_the_registrys_ends_no_key() {
     let signer = world.signer("1h").await;
     wait_until("a publication", || !world.published().is_empty()).await;
     let old = world.published().remove(0);
-    world.registry.approve(ISSUER, &old).unwrap();
+    world.approve(&old);
     ask_until(&signer, &url, 200).await;
     signer.kill().await;
 

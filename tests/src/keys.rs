@@ -5,7 +5,8 @@ use crate::gate::Gate;
 use crate::jwtproxy::Jwtproxy;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyregistry_mock::{Approval, Clock, KeyState, Options, Registry, Server};
+use jwt_core::key::KeyName;
+use keyregistry_mock::{Approval, Clock, KeyState, Options, Registry, Server, publication};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,13 @@ impl KeyWorld {
         let server = server.expect("a free port");
         self.gate.lead_to(server.local_addr());
         self.server = Some(server);
+    }
+
+    /// Approves a key, which its signer has named by its thumbprint.
+    pub fn approve(&self, kid: &str) {
+        let name = KeyName::new(ISSUER.into(), kid.into()).expect("a name");
+        let now = self.options.clock.now();
+        publication::approve(&self.registry, &name, kid, now).expect("a pending key");
     }
 
     /// Ends the registry; its keys stay.

@@ -1,24 +1,26 @@
-//! The commands for keys of a registry that runs: `list`, `show`, `approve`, `revoke`, `import`.
+//! The commands for keys of a registry that runs: `list`, `show`, `approve`, `revoke`, `import`,
+//! `purge`.
+
+mod admin;
+mod approve;
+mod table;
 
 use super::{Failure, read_text, read_token};
-use axum::body::Bytes;
-use axum::http::{Method, Request, StatusCode, Uri};
+use admin::{Admin, query};
+use axum::http::Method;
 use clap::{Args, Subcommand};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use jwt_core::key::KeyName;
 use jwt_core::registry::key_path;
+use keyregistry_mock::Unexpected;
 use keyregistry_mock::jwk::PublicJwk;
-use keyregistry_mock::{AdminToken, Unexpected};
 use serde_json::Value;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use table::{print, printable_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, THUMBPRINT, tab-separated
+    /// List keys with their state: SERVICE, KEY ID, STATE, EXPIRES, THUMBPRINT, SOURCE, AGE in
+    /// seconds, tab-separated
     List {
         #[command(flatten)]
         registry: RegistryArgs,
@@ -31,10 +33,36 @@ pub(super) enum Command {
     },
     /// Show one key as JSON
     Show(KeyArgs),
-    /// Approve a key
-    Approve(KeyArgs),
-    /// Revoke a key: nobody gets it any more
+    /// Approve a pending key, known by its RFC 7638 thumbprint
+    Approve {
+        #[command(flatten)]
+        key: KeyArgs,
+        /// The thumbprint of the key to approve, from the log of its signer. Without it, the
+        /// command shows the key and asks, if it runs on a terminal
+        #[arg(long)]
+        thumbprint: Option<String>,
+    },
+    /// Revoke a key: it is served no more, and neither it nor its id comes back
     Revoke(KeyArgs),
+    /// Remove keys that await approval, those that meet each condition given, and list them
+    #[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
+    Purge {
+        #[command(flatten)]
+        registry: RegistryArgs,
+        /// That were not approved in their time
+        #[arg(long, group = "which")]
+        expired: bool,
+        /// From this source, or a network of sources: 192.0.2.1, 192.0.2.0/24, 192.0.0.0/16,
+        /// 2001:db8::/64, /48 or /32, unknown
+        #[arg(long, group = "which")]
+        source: Option<String>,
+        /// Of this service
+        #[arg(long, group = "which")]
+        service: Option<String>,
+        /// Only list them
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Add an approved key from a file
     Import {
         #[command(flatten)]
@@ -48,6 +76,9 @@ pub(super) enum Command {
         /// When it expires, in seconds since 1970; by default never
         #[arg(long, value_name = "SECONDS")]
         expires: Option<i64>,
+        /// Take it even if it, or a key of its id, was revoked or replaced
+        #[arg(long)]
+        restore: bool,
         /// A public key: a JWK or PEM
         file: PathBuf,
     },
@@ -81,30 +112,56 @@ impl Command {
                 state,
                 service,
             } => {
-                let admin = Admin::new(&registry)?;
-                let keys = admin.ask(Method::GET, "/keys", "").await?;
-                print(&table(&keys, state.as_deref(), service.as_deref()));
+                let keys = Admin::new(&registry)?.keys().await?;
+                print(&table::of(&keys, state.as_deref(), service.as_deref()));
                 Ok(())
             }
             Self::Show(key) => {
-                print(&key.ask(Method::GET, "").await?);
+                print(&printable_json(&key.ask(Method::GET, "").await?));
                 Ok(())
             }
-            Self::Approve(key) => key.ask(Method::POST, "/approve").await.map(drop),
+            Self::Approve { key, thumbprint } => approve::run(&key, thumbprint).await,
+            Self::Purge {
+                registry,
+                expired,
+                source,
+                service,
+                dry_run,
+            } => {
+                let conditions = [
+                    ("expired", Some(expired.to_string())),
+                    ("source", source),
+                    ("service", service),
+                    ("dry_run", Some(dry_run.to_string())),
+                ];
+                let path = format!("/purge?{}", query(&conditions));
+                let purged = Admin::new(&registry)?.ask(Method::POST, &path, "").await?;
+                let purged: Value = serde_json::from_str(&purged).unwrap_or_default();
+                let keys = purged.get("keys").and_then(Value::as_array);
+                let keys = keys.map_or(&[][..], Vec::as_slice);
+                print(&table::of(keys, None, None));
+                let done = if dry_run { "would remove" } else { "removed" };
+                print(&format!("{done} {} pending keys", keys.len()));
+                Ok(())
+            }
             Self::Revoke(key) => key.ask(Method::DELETE, "").await.map(drop),
             Self::Import {
                 registry,
                 service,
                 kid,
                 expires,
+                restore,
                 file,
             } => {
                 let admin = Admin::new(&registry)?;
                 let (kid, jwk) = read_key(&file, kid)?;
-                let expiration = expires.map(|seconds| format!("?expiration={seconds}"));
-                let path = path_of(&service, &kid)? + &expiration.unwrap_or_default();
+                let terms = [
+                    ("expiration", expires.map(|seconds| seconds.to_string())),
+                    ("restore", restore.then(|| "true".to_owned())),
+                ];
+                let path = format!("{}?{}", path_of(&service, &kid)?, query(&terms));
                 admin.ask(Method::PUT, &path, &jwk).await?;
-                print(&kid);
+                print(&table::printable(&kid));
                 Ok(())
             }
         }
@@ -142,107 +199,4 @@ fn read_key(file: &Path, kid: Option<String>) -> Result<(String, String), Failur
         .unwrap_or_else(|| jwk.thumbprint());
     let jwk = jwk.with_kid(&kid).to_json().to_string();
     Ok((kid, jwk))
-}
-
-/// A registry that runs.
-struct Admin {
-    url: String,
-    token: AdminToken,
-}
-
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-impl Admin {
-    fn new(args: &RegistryArgs) -> Result<Self, Failure> {
-        Ok(Self {
-            url: args.admin.trim_end_matches('/').to_owned(),
-            token: read_token(&args.token_file)?,
-        })
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: &str) -> Result<String, Failure> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await;
-        let answer = answer.unwrap_or_else(|_| Err("no answer in time".into()));
-        let (status, text) = answer.map_err(|problem| Failure::Ask(self.url.clone(), problem))?;
-        if status.is_success() {
-            return Ok(text);
-        }
-        let json: Value = serde_json::from_str(&text).unwrap_or_default();
-        let reason = json.get("error").and_then(Value::as_str).unwrap_or(&text);
-        Err(Failure::Refused(status.as_u16(), reason.to_owned()))
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: &str,
-    ) -> Result<(StatusCode, String), String> {
-        let uri: Uri = format!("{}{path}", self.url)
-            .parse()
-            .map_err(|error| format!("no URL: {error}"))?;
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("authorization", self.token.authorization())
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .map_err(|error| error.to_string())?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let answer = client.request(request).await.map_err(|error| {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            source.unwrap_or_else(|| error.to_string())
-        })?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
-    }
-}
-
-/// One line a key.
-fn table(keys: &str, state: Option<&str>, service: Option<&str>) -> String {
-    let json: Value = serde_json::from_str(keys).unwrap_or_default();
-    let keys = json.get("keys").and_then(Value::as_array);
-    let text = |key: &Value, name: &str| match key.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
-    let wanted = |key: &&Value| {
-        state.is_none_or(|state| text(key, "state") == state)
-            && service.is_none_or(|service| text(key, "service") == service)
-    };
-    let line = |key: &Value| {
-        ["service", "kid", "state", "expires", "thumbprint"]
-            .map(|name| printable(&text(key, name)))
-            .join("\t")
-    };
-    let lines: Vec<String> = keys
-        .into_iter()
-        .flatten()
-        .filter(wanted)
-        .map(line)
-        .collect();
-    lines.join("\n")
-}
-
-/// Names are the publishers' words: they cannot make up columns and lines, or speak to a terminal.
-fn printable(text: &str) -> String {
-    let mut printable = String::new();
-    for character in text.chars() {
-        if character.is_control() {
-            printable.extend(character.escape_default());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
-}
-
-/// That nobody reads it is no reason to fail.
-fn print(text: &str) {
-    if !text.is_empty() {
-        let _ = writeln!(std::io::stdout(), "{text}");
-    }
 }

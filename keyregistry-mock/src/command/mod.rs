@@ -24,7 +24,7 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve keys
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     #[command(flatten)]
     Manage(manage::Command),
 }
@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// The registry that runs cannot be asked.
     #[error("cannot ask {0}: {1}")]
     Ask(String, String),
+    /// The user did not say what the command needs to know.
+    #[error("{0}")]
+    Unconfirmed(&'static str),
     /// It has answered no.
     #[error("the registry answered {0}: {1}")]
     Refused(u16, String),
@@ -50,7 +53,9 @@ impl Failure {
     /// 2 for what the user wrote, as for a wrong flag; 1 for what the machine refused.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Registry(Error::Seeds(_)) | Self::File(..) => ExitCode::from(2),
+            Self::Registry(Error::Seeds(_)) | Self::File(..) | Self::Unconfirmed(_) => {
+                ExitCode::from(2)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -61,7 +66,7 @@ impl CommandLine {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self.command {
             None => serve::run(self.serve).await,
-            Some(Command::Serve(args)) => serve::run(args).await,
+            Some(Command::Serve(args)) => serve::run(*args).await,
             Some(Command::Manage(command)) => command.run().await,
         }
     }

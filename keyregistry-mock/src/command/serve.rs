@@ -5,7 +5,8 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jwt_core::config::duration;
 use keyregistry_mock::{
-    AdminServer, Approval, BasePath, Clock, Error, Options, Registry, Server, TlsIdentity, seed,
+    AdminServer, Approval, BasePath, Bounds, Clock, Error, NamedKey, Options, Registry, Server,
+    TlsIdentity, seed,
 };
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -54,6 +55,24 @@ pub(super) struct Args {
     /// How long a key is served on after a rotation has replaced it
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     rotation_grace: Duration,
+
+    /// How long a new key awaits approval, before it is forgotten
+    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = duration)]
+    pending_life: Duration,
+
+    /// How many keys may await approval; beyond that, the latest of the source that has most give
+    /// way
+    #[arg(long, value_name = "NUMBER", default_value_t = Bounds::default().pending)]
+    max_pending: usize,
+
+    /// How many of them may be from one source, an IPv4 address or an IPv6 /64
+    #[arg(long, value_name = "NUMBER", default_value_t = Bounds::default().pending_from_source)]
+    max_pending_per_source: usize,
+
+    /// Over how many proxies of yours requests come, each of which appends the address of its
+    /// client to X-Forwarded-For; it says which source a key is from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    trusted_hops: usize,
 
     /// How far the clock of whoever publishes may be ahead
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
@@ -130,7 +149,7 @@ impl Args {
             Some(path) => Registry::open(path)?,
             None => Registry::in_memory()?,
         };
-        registry.put_all(seeds)?;
+        registry.seed(seeds)?.iter().for_each(warn_of_revoked_seed);
         Ok(registry)
     }
 
@@ -149,6 +168,13 @@ impl Args {
                 ApprovalFlag::Auto => Approval::Automatic,
             },
             grace: self.rotation_grace,
+            pending_life: self.pending_life,
+            bounds: Bounds {
+                pending: self.max_pending,
+                pending_from_source: self.max_pending_per_source,
+                ..Bounds::default()
+            },
+            trusted_hops: self.trusted_hops,
             max_skew: self.max_skew,
             max_ttl: self.max_ttl,
             tls,
@@ -180,6 +206,15 @@ impl Args {
             );
         }
     }
+}
+
+fn warn_of_revoked_seed(seed: &NamedKey) {
+    tracing::warn!(
+        service = seed.service,
+        kid = seed.kid,
+        "left out a key to start with: it, or a key of its id, was revoked or replaced; to use it \
+         all the same, import it with --restore"
+    );
 }
 
 /// For whoever started it on port 0. That nobody reads it is no reason to fail.

@@ -3,11 +3,11 @@
 use super::body::Body;
 use super::connections::{self, Listening};
 use super::routes::{self, MAX_BODY, error};
-use super::writes::{Terms, bearer, blocking, deny, key_name};
+use super::writes::{bearer, blocking, deny, expires, key_name};
 use crate::clock::Clock;
 use crate::error::{Error, Unexpected};
-use crate::publication::{self, Denied, Publication};
-use crate::store::{NamedKey, Registry};
+use crate::publication::{self, Denied, Publication, PurgeFilter};
+use crate::store::{KeyState, NamedKey, Registry};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jwt_core::time::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt;
 use std::net::SocketAddr;
@@ -103,6 +104,7 @@ fn router(admin: Admin, token: AdminToken) -> Router {
         .route("/keys", get(list))
         .route(key, get(show).put(import).delete(revoke))
         .route(&format!("{key}/approve"), post(approve))
+        .route("/purge", post(purge))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "no such resource") })
         .method_not_allowed_fallback(routes::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -124,11 +126,42 @@ async fn demand_token(State(token): State<AdminToken>, request: Request, next: N
     response
 }
 
-async fn list(State(it): State<Admin>) -> Json<Value> {
+/// No answer describes more keys.
+const MAX_PAGE: usize = 1_000;
+
+/// Which keys to list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// The name of the last key of the page before.
+    #[serde(default)]
+    after_service: String,
+    #[serde(default)]
+    after_kid: String,
+    limit: Option<usize>,
+}
+
+/// A page of keys, and the name to go on from, if there are more.
+async fn list(State(it): State<Admin>, page: Result<Query<Page>, QueryRejection>) -> Response {
+    let page = match page {
+        Ok(Query(page)) => page,
+        Err(problem) => return deny(&Denied::Malformed(problem.body_text())),
+    };
+    let limit = page.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let keys = it.registry.page(
+        &page.after_service,
+        &page.after_kid,
+        limit.saturating_add(1),
+    );
     let now = it.clock.now();
-    let keys = it.registry.all();
-    let keys: Vec<Value> = keys.iter().map(|key| description(key, now)).collect();
-    Json(json!({ "keys": keys }))
+    let shown: Vec<Value> = keys
+        .iter()
+        .take(limit)
+        .map(|key| description(key, now))
+        .collect();
+    let last = keys.get(limit).and_then(|_| shown.last());
+    let next = last.map(|key| json!({"after_service": key["service"], "after_kid": key["kid"]}));
+    Json(json!({ "keys": shown, "next": next })).into_response()
 }
 
 async fn show(State(it): State<Admin>, Path((service, kid)): Path<(String, String)>) -> Response {
@@ -144,14 +177,29 @@ async fn show(State(it): State<Admin>, Path((service, kid)): Path<(String, Strin
     Json(description).into_response()
 }
 
+/// Which key to approve.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    thumbprint: Option<String>,
+}
+
 async fn approve(
     State(it): State<Admin>,
     Path((service, kid)): Path<(String, String)>,
+    approve: Result<Query<Approve>, QueryRejection>,
 ) -> Response {
     let outcome = blocking(move || {
-        let done = it.registry.approve(&service, &kid)?;
-        tracing::info!(service, kid, done, "approved by hand");
-        Ok(done)
+        let Query(approve) = approve.map_err(|problem| Denied::Malformed(problem.body_text()))?;
+        let thumbprint = approve.thumbprint.ok_or_else(|| {
+            let problem = "expected ?thumbprint=, the RFC 7638 thumbprint of the key to approve: \
+                           the id is what its publisher calls it";
+            Denied::Malformed(problem.into())
+        })?;
+        let key = key_name(service, kid)?;
+        publication::approve(&it.registry, &key, &thumbprint, it.clock.now())?;
+        tracing::info!(%key, thumbprint, "approved by hand");
+        Ok(true)
     });
     done(outcome.await)
 }
@@ -165,21 +213,65 @@ async fn revoke(State(it): State<Admin>, Path((service, kid)): Path<(String, Str
     done(outcome.await)
 }
 
+/// On what terms to take a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    expiration: Option<i64>,
+    #[serde(default)]
+    restore: bool,
+}
+
 async fn import(
     State(it): State<Admin>,
     Path((service, kid)): Path<(String, String)>,
-    terms: Result<Query<Terms>, QueryRejection>,
+    terms: Result<Query<Import>, QueryRejection>,
     Body(jwk): Body,
 ) -> Response {
     let outcome = blocking(move || {
         let Query(terms) = terms.map_err(|problem| Denied::Malformed(problem.body_text()))?;
         let name = key_name(service, kid)?;
-        let publication = Publication::new(name, &jwk, terms.expires()?, None, it.clock.now())?;
-        publication::import(&it.registry, &publication)?;
-        tracing::info!(key = %publication.name(), "imported by hand");
+        let expires = expires(terms.expiration)?;
+        let publication = Publication::new(name, &jwk, expires, None, it.clock.now())?;
+        publication::import(&it.registry, &publication, terms.restore)?;
+        let (key, thumbprint) = (publication.name(), publication.thumbprint());
+        tracing::info!(%key, thumbprint, restore = terms.restore, "imported by hand");
         Ok(true)
     });
     done(outcome.await)
+}
+
+/// Which pending keys to remove.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    #[serde(default)]
+    expired: bool,
+    source: Option<String>,
+    service: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn purge(State(it): State<Admin>, wanted: Result<Query<Purge>, QueryRejection>) -> Response {
+    let outcome = blocking(move || {
+        let Query(wanted) = wanted.map_err(|problem| Denied::Malformed(problem.body_text()))?;
+        let filter = PurgeFilter {
+            expired: wanted.expired,
+            source: wanted.source,
+            service: wanted.service,
+        };
+        let now = it.clock.now();
+        let keys = publication::purge(&it.registry, &filter, wanted.dry_run, now)?;
+        let (count, dry_run) = (keys.len(), wanted.dry_run);
+        tracing::info!(count, dry_run, ?filter, "purged by hand");
+        let keys: Vec<Value> = keys.iter().map(|key| description(key, now)).collect();
+        Ok(json!({ "keys": keys }))
+    });
+    match outcome.await {
+        Ok(purged) => Json(purged).into_response(),
+        Err(denied) => deny(&denied),
+    }
 }
 
 fn done(outcome: Result<bool, Denied>) -> Response {
@@ -197,6 +289,8 @@ fn unknown() -> Response {
 /// A key without its numbers.
 fn description(named: &NamedKey, now: Timestamp) -> Value {
     let key = &named.key;
+    let origin = key.origin.as_ref();
+    let pending = origin.filter(|_| key.state == KeyState::Pending);
     json!({
         "service": named.service,
         "kid": named.kid,
@@ -204,5 +298,9 @@ fn description(named: &NamedKey, now: Timestamp) -> Value {
         "expires": key.expires.map(Timestamp::seconds),
         "rotation": key.rotation,
         "thumbprint": key.jwk.thumbprint(),
+        "source": origin.map(|origin| origin.source.as_str()),
+        "published": origin.map(|origin| origin.published.seconds()),
+        "age": origin.map(|origin| now.since(origin.published).as_secs()),
+        "pending_until": pending.map(|origin| origin.pending_until.seconds()),
     })
 }

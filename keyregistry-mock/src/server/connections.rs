@@ -1,9 +1,13 @@
 //! Accepting connections, with and without TLS, and ending them.
 
+use super::client::Peer;
 use super::tls::TlsIdentity;
 use crate::error::Error;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -102,7 +106,7 @@ impl Connections {
                 // Nothing is ever sent: the sender is dropped.
                 _ = &mut stopped => break,
                 accepted = self.accept(&listener) => match accepted {
-                    Ok((stream, place)) => self.serve(stream, place),
+                    Ok((stream, peer, place)) => self.serve(stream, Peer(peer), place),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(PAUSE).await;
@@ -120,14 +124,14 @@ impl Connections {
     async fn accept(
         &self,
         listener: &TcpListener,
-    ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.room).acquire_owned().await;
         let place = place.map_err(io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, place))
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, place))
     }
 
-    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) {
         // Nagle's algorithm would hold back the last packet of each answer.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
@@ -136,10 +140,10 @@ impl Connections {
         tokio::spawn(async move {
             let _place = place;
             let Some(tls) = tls else {
-                return serve_http(stream, router, watcher).await;
+                return serve_http(stream, peer, router, watcher).await;
             };
             match timeout(HEADER_READ_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve_http(stream, router, watcher).await,
+                Ok(Ok(stream)) => serve_http(stream, peer, router, watcher).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                 Err(_) => tracing::debug!("no TLS handshake in time"),
             }
@@ -149,13 +153,19 @@ impl Connections {
 
 async fn serve_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     router: Router,
     watcher: Watcher,
 ) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
     }

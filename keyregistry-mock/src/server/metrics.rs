@@ -2,7 +2,6 @@
 
 use crate::store::Registry;
 use axum::http::{Method, StatusCode};
-use jwt_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +22,7 @@ impl Metrics {
     }
 
     /// The text format. It names no service: whoever may ask is not told who the services are.
-    pub(super) fn render(&self, registry: &Registry, now: Timestamp) -> String {
+    pub(super) fn render(&self, registry: &Registry) -> String {
         let mut text = String::from(
             "# HELP keyregistry_requests_total Requests answered.\n\
              # TYPE keyregistry_requests_total counter\n",
@@ -36,10 +35,10 @@ impl Metrics {
             let _ = writeln!(text, "keyregistry_requests_total{{{labels}}} {count}");
         }
         text.push_str(
-            "# HELP keyregistry_keys Keys by state.\n\
+            "# HELP keyregistry_keys Keys by state; of revoked ones, their tombstones.\n\
              # TYPE keyregistry_keys gauge\n",
         );
-        for (state, count) in registry.count_by_state(now) {
+        for (state, count) in registry.count_by_state() {
             let _ = writeln!(text, "keyregistry_keys{{state=\"{state}\"}} {count}");
         }
         text

@@ -36,6 +36,7 @@ pub(super) fn router(
         registry,
         rules: Arc::new(rules),
         max_age: options.max_age,
+        trusted_hops: options.trusted_hops,
         clock: options.clock,
     };
     Router::new()
@@ -64,12 +65,16 @@ pub(super) struct Service {
     pub(super) registry: Registry,
     pub(super) rules: Arc<Rules>,
     pub(super) clock: Clock,
+    pub(super) trusted_hops: usize,
     max_age: Duration,
     metrics: Arc<Metrics>,
 }
 
 async fn metrics(State(it): State<Service>) -> Response {
-    let text = it.metrics.render(&it.registry, it.clock.now());
+    let (registry, now) = (it.registry.clone(), it.clock.now());
+    // A disk that cannot be written leaves the numbers a little older.
+    let _ = writes::blocking(move || Ok(registry.sweep(now)?)).await;
+    let text = it.metrics.render(&it.registry);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

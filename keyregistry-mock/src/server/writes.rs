@@ -1,8 +1,11 @@
 //! PUT and DELETE of a key: from HTTP to [`crate::publication`], and back.
 
 use super::body::Body;
+use super::client::{self, Peer};
 use super::routes::{Service, error};
 use crate::publication::{self, Denied, Publication, Published};
+use crate::store::Source;
+use axum::Extension;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -23,19 +26,24 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn expires(&self) -> Result<Option<Timestamp>, Denied> {
-        let in_range = |seconds| {
-            Timestamp::from_seconds(seconds)
-                .ok_or_else(|| Denied::Malformed("the expiration is out of range".into()))
-        };
-        self.expiration.map(in_range).transpose()
+    fn expires(&self) -> Result<Option<Timestamp>, Denied> {
+        expires(self.expiration)
     }
+}
+
+pub(super) fn expires(expiration: Option<i64>) -> Result<Option<Timestamp>, Denied> {
+    let in_range = |seconds| {
+        Timestamp::from_seconds(seconds)
+            .ok_or_else(|| Denied::Malformed("the expiration is out of range".into()))
+    };
+    expiration.map(in_range).transpose()
 }
 
 pub(super) async fn put_key(
     State(it): State<Service>,
     Path((service, kid)): Path<(String, String)>,
     terms: Result<Query<Terms>, QueryRejection>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Body(jwk): Body,
 ) -> Response {
@@ -44,10 +52,15 @@ pub(super) async fn put_key(
         let now = it.clock.now();
         let name = key_name(service, kid)?;
         let publication = Publication::new(name, &jwk, terms.expires()?, terms.rotation, now)?;
+        let source = peer.map_or_else(Source::unknown, |Extension(peer)| {
+            client::source(peer, &headers, it.trusted_hops)
+        });
+        let publication = publication.from_source(source);
         let token = bearer(&headers)?;
         let outcome = publication::publish(&it.registry, &it.rules, &publication, token, now)?;
         let (key, thumbprint) = (publication.name(), publication.thumbprint());
-        tracing::info!(%key, thumbprint, ?outcome, "published");
+        let source = publication.source();
+        tracing::info!(%key, thumbprint, %source, ?outcome, "published");
         Ok(outcome)
     });
     match outcome.await {
@@ -116,6 +129,8 @@ pub(super) fn deny(denied: &Denied) -> Response {
     let status = match denied {
         Denied::Malformed(_) => StatusCode::BAD_REQUEST,
         Denied::Forbidden(_) => StatusCode::FORBIDDEN,
+        Denied::Unknown => StatusCode::NOT_FOUND,
+        Denied::Conflict(_) => StatusCode::CONFLICT,
         Denied::Full => StatusCode::SERVICE_UNAVAILABLE,
         Denied::Storage(problem) => {
             tracing::error!(error = %problem, "keys cannot be kept");

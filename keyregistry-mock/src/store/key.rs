@@ -1,5 +1,6 @@
 //! One key of a service, and what there is to say about it at a given time.
 
+use super::source::Source;
 use crate::jwk::PublicJwk;
 use jwt_core::time::Timestamp;
 
@@ -38,7 +39,7 @@ impl KeyState {
 pub enum Lookup {
     /// No such key.
     Unknown,
-    /// Published, awaiting approval, however old it is.
+    /// Published, awaiting approval.
     Pending,
     /// Approved once, now expired.
     Expired,
@@ -62,12 +63,28 @@ pub struct Key {
     pub expires: Option<Timestamp>,
     /// After how many seconds its owner means to replace it.
     pub rotation: Option<u32>,
+    /// Where it came from, unless the operator put it there.
+    pub origin: Option<Origin>,
+}
+
+/// The publication of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who sent it.
+    pub source: Source,
+    /// When, to the second.
+    pub published: Timestamp,
+    /// How long it awaits approval, to the second.
+    pub pending_until: Timestamp,
+    /// Tells which of two publications was later, whatever the clock says.
+    pub serial: u64,
 }
 
 impl Key {
     /// What there is to say about it at `now`.
     pub(crate) fn lookup(&self, now: Timestamp) -> Lookup {
         match self.state {
+            KeyState::Pending if self.is_over(now) => Lookup::Unknown,
             KeyState::Pending => Lookup::Pending,
             _ if self.is_expired(now) => Lookup::Expired,
             _ => Lookup::Approved {
@@ -80,7 +97,7 @@ impl Key {
     /// The word for how far it has come at `now`.
     pub(crate) fn state_name(&self, now: Timestamp) -> &'static str {
         match self.state {
-            KeyState::Approved | KeyState::Retired if self.is_expired(now) => "expired",
+            _ if self.is_over(now) => "expired",
             state => state.name(),
         }
     }
@@ -93,6 +110,21 @@ impl Key {
     /// Whether it may sign requests to the registry, for other keys of its service.
     pub(crate) fn may_sign(&self, now: Timestamp) -> bool {
         self.state == KeyState::Approved && !self.is_expired(now)
+    }
+
+    /// Until when it can be approved; `None` is for ever.
+    pub(super) fn pending_until(&self) -> Option<Timestamp> {
+        let origin = self.origin.as_ref().map(|origin| origin.pending_until);
+        [self.expires, origin].into_iter().flatten().min()
+    }
+
+    /// Whether its time is over, for a pending key that to be approved.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        let until = match self.state {
+            KeyState::Pending => self.pending_until(),
+            KeyState::Approved | KeyState::Retired => self.expires,
+        };
+        until.is_some_and(|until| until <= now)
     }
 
     /// Whether its time is over.

@@ -3,11 +3,23 @@
 //! Every change is on the disk before anybody sees it. Reading never waits for the disk: keys are
 //! answered from memory.
 
+mod crowd;
+mod index;
 mod key;
+mod migrations;
+mod name;
+mod source;
+mod state;
 mod storage;
+mod tombstones;
 
-pub use key::{Key, KeyState, Lookup};
+pub use key::{Key, KeyState, Lookup, Origin};
+pub use source::Source;
 pub use storage::StorageError;
+
+pub(crate) use index::{Index, Waiting};
+pub(crate) use name::Name;
+pub(crate) use state::{Change, State};
 
 use crate::jwk::PublicJwk;
 use jwt_core::nonce::NonceStore;
@@ -15,31 +27,15 @@ use jwt_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::{Nonces, Storage};
 
 /// The keys of all services. Clones share them.
 #[derive(Clone)]
 pub struct Registry {
-    services: Arc<RwLock<Services>>,
+    state: Arc<RwLock<State>>,
     /// Held for the whole of a change, so that changes come one after the other.
     storage: Arc<Mutex<Storage>>,
-}
-
-/// Keys by service and id.
-pub(crate) type Services = BTreeMap<String, BTreeMap<String, Key>>;
-
-/// One step of a change.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A key is there, in place of any other of its name.
-    Put {
-        service: String,
-        kid: String,
-        key: Key,
-    },
-    /// A key is no more.
-    Remove { service: String, kid: String },
 }
 
 /// A key with its name, for those who manage keys.
@@ -51,6 +47,20 @@ pub struct NamedKey {
     pub kid: String,
     /// The key.
     pub key: Key,
+}
+
+impl NamedKey {
+    fn new(service: &str, kid: &str, key: &Key) -> Self {
+        Self {
+            service: service.to_owned(),
+            kid: kid.to_owned(),
+            key: key.clone(),
+        }
+    }
+
+    fn name(&self) -> Name {
+        Name::new(&self.service, &self.kid)
+    }
 }
 
 impl Registry {
@@ -65,10 +75,21 @@ impl Registry {
     }
 
     fn with_storage(storage: Storage) -> Result<Self, StorageError> {
-        Ok(Self {
-            services: Arc::new(RwLock::new(storage.load()?)),
+        let registry = Self {
+            state: Arc::new(RwLock::new(storage.load()?)),
             storage: Arc::new(Mutex::new(storage)),
-        })
+        };
+        registry.bury_retired()?;
+        Ok(registry)
+    }
+
+    /// Older versions let a retired key come back once it was forgotten.
+    fn bury_retired(&self) -> Result<(), StorageError> {
+        let is_retired = |key: &NamedKey| key.key.state == KeyState::Retired;
+        for key in self.all().into_iter().filter(is_retired) {
+            self.update(|state, _| Ok::<_, StorageError>((state.bury(&key.name(), &key.key), ())))?;
+        }
+        Ok(())
     }
 
     /// Adds a key that never expires, in place of any key of the same service and id.
@@ -89,6 +110,7 @@ impl Registry {
                 state,
                 expires: None,
                 rotation: None,
+                origin: None,
             },
         })
     }
@@ -98,15 +120,31 @@ impl Registry {
         self.put_all(vec![key])
     }
 
-    /// Adds keys, all of them or none.
+    /// Adds keys, all of them or none, whether they were revoked before or not.
     pub fn put_all(&self, keys: Vec<NamedKey>) -> Result<(), StorageError> {
-        let put = |NamedKey { service, kid, key }| Change::Put { service, kid, key };
-        self.update(|_, _| Ok((keys.into_iter().map(put).collect(), ())))
+        self.update(|state, _| {
+            let put = |named: NamedKey| {
+                let name = named.name();
+                let mut changes = state.lift(&name, &named.key.jwk.thumbprint());
+                changes.push(Change::Put(name, named.key));
+                changes
+            };
+            Ok((keys.into_iter().flat_map(put).collect(), ()))
+        })
     }
 
-    /// Approves a key; `false` when there is none.
-    pub fn approve(&self, service: &str, kid: &str) -> Result<bool, StorageError> {
-        self.change(service, kid, |key| key.state = KeyState::Approved)
+    /// Adds keys, all of them or none, but not those that were revoked or replaced, nor others of
+    /// their names: these are returned.
+    pub fn seed(&self, keys: Vec<NamedKey>) -> Result<Vec<NamedKey>, StorageError> {
+        self.update(|state, _| {
+            let (refused, good) = keys.into_iter().partition(|named: &NamedKey| {
+                let thumbprint = named.key.jwk.thumbprint();
+                let tombstones = state.tombstones();
+                tombstones.has_name(&named.name()) || tombstones.has_key(&thumbprint)
+            });
+            let put = |named: NamedKey| Change::Put(named.name(), named.key);
+            Ok((Vec::into_iter(good).map(put).collect(), refused))
+        })
     }
 
     /// Lets a key expire at this time, to the second, `None` is never; `false` when there is no
@@ -118,35 +156,84 @@ impl Registry {
         expires: Option<Timestamp>,
     ) -> Result<bool, StorageError> {
         let expires = expires.and_then(|time| Timestamp::from_seconds(time.seconds()));
-        self.change(service, kid, |key| key.expires = expires)
+        self.update(|state, _| {
+            let key = state.find(service, kid).cloned();
+            let put = key.map(|key| Change::Put(Name::new(service, kid), Key { expires, ..key }));
+            let found = put.is_some();
+            Ok((put.into_iter().collect(), found))
+        })
     }
 
-    /// Forgets a key; `false` when there was none.
+    /// Revokes a key; `false` when there is none. One that was approved once does not come back:
+    /// neither its id nor the key itself.
     pub fn remove(&self, service: &str, kid: &str) -> Result<bool, StorageError> {
-        self.update(|services, _| {
-            let found = find(services, service, kid).is_some();
-            let remove = Change::Remove {
-                service: service.to_owned(),
-                kid: kid.to_owned(),
-            };
-            Ok((found.then_some(remove).into_iter().collect(), found))
+        self.update(|state, _| match state.find(service, kid) {
+            Some(_) => Ok((state.revoke(&Name::new(service, kid)), true)),
+            None => Ok((Vec::new(), false)),
         })
+    }
+
+    /// Forgets the keys whose time is over at `now`: those that were not approved in their time,
+    /// and those that expired long ago.
+    ///
+    /// It takes time for each of these keys, and none for others.
+    pub(crate) fn sweep(&self, now: Timestamp) -> Result<(), StorageError> {
+        if !self.read().index().is_due(now) {
+            return Ok(());
+        }
+        let mut storage = self.lock_storage();
+        self.write().index_mut().expire(now);
+        self.change(&mut storage, |state, _| {
+            let over = state.index().over(now);
+            Ok::<_, StorageError>((over.into_iter().map(Change::Remove).collect(), ()))
+        })?;
+        storage.release_space()
+    }
+
+    /// Removes the pending keys that `wanted` says at `now`, or says which these are.
+    pub(crate) fn purge(
+        &self,
+        wanted: impl Fn(&str, &Key) -> bool,
+        dry_run: bool,
+    ) -> Result<Vec<NamedKey>, StorageError> {
+        let mut storage = self.lock_storage();
+        let purged = self.change(&mut storage, |state, _| {
+            let keys = state
+                .after("", "")
+                .filter(|(service, _, key)| key.state == KeyState::Pending && wanted(service, key));
+            let keys: Vec<NamedKey> = keys
+                .map(|(service, kid, key)| NamedKey::new(service, kid, key))
+                .collect();
+            let removed = if dry_run { &[][..] } else { &keys };
+            let changes = removed.iter().map(|key| Change::Remove(key.name()));
+            Ok::<_, StorageError>((changes.collect(), keys))
+        })?;
+        storage.release_space()?;
+        Ok(purged)
     }
 
     /// What there is to say about a key at `now`.
     pub fn find(&self, service: &str, kid: &str, now: Timestamp) -> Lookup {
-        find(&self.read(), service, kid).map_or(Lookup::Unknown, |key| key.lookup(now))
+        let state = self.read();
+        let key = state.find(service, kid);
+        key.map_or(Lookup::Unknown, |key| key.lookup(now))
     }
 
     /// A key, whatever its state.
     pub fn get(&self, service: &str, kid: &str) -> Option<Key> {
-        find(&self.read(), service, kid).cloned()
+        self.read().find(service, kid).cloned()
+    }
+
+    /// Whether a key of this name was revoked or replaced.
+    pub fn is_revoked(&self, service: &str, kid: &str) -> bool {
+        let name = Name::new(service, kid);
+        self.read().tombstones().has_name(&name)
     }
 
     /// The approved and unexpired keys of a service at `now`, by key id.
     pub fn keys(&self, service: &str, now: Timestamp) -> Vec<PublicJwk> {
-        let services = self.read();
-        let keys = services.get(service).into_iter().flat_map(BTreeMap::values);
+        let state = self.read();
+        let keys = state.of_service(service).map(|(_, key)| key);
         keys.filter(|key| key.is_served(now))
             .map(|key| key.jwk.clone())
             .collect()
@@ -154,44 +241,23 @@ impl Registry {
 
     /// Every key there is, whatever its state, by service and key id.
     pub fn all(&self) -> Vec<NamedKey> {
-        let services = self.read();
-        let of_service = |(service, keys): (&String, &BTreeMap<String, Key>)| {
-            let named = keys.iter().map(|(kid, key)| NamedKey {
-                service: service.clone(),
-                kid: kid.clone(),
-                key: key.clone(),
-            });
-            named.collect::<Vec<_>>()
-        };
-        services.iter().flat_map(of_service).collect()
+        self.page("", "", usize::MAX)
     }
 
-    /// How many keys have come how far at `now`.
-    pub(crate) fn count_by_state(&self, now: Timestamp) -> BTreeMap<&'static str, u64> {
-        let names = KeyState::ALL.map(KeyState::name);
-        let mut counts: BTreeMap<_, _> = names.into_iter().map(|name| (name, 0)).collect();
-        counts.insert("expired", 0);
-        for key in self.read().values().flat_map(BTreeMap::values) {
-            *counts.entry(key.state_name(now)).or_default() += 1;
-        }
+    /// So many keys at most after this name, by service and key id.
+    pub(crate) fn page(&self, service: &str, kid: &str, limit: usize) -> Vec<NamedKey> {
+        let state = self.read();
+        let keys = state.after(service, kid).take(limit);
+        keys.map(|(service, kid, key)| NamedKey::new(service, kid, key))
+            .collect()
+    }
+
+    /// How many keys have come how far, and how many tombstones there are.
+    pub(crate) fn count_by_state(&self) -> BTreeMap<&'static str, usize> {
+        let state = self.read();
+        let mut counts = state.index().count_by_state();
+        counts.insert("revoked", state.tombstones().len());
         counts
-    }
-
-    fn change(
-        &self,
-        service: &str,
-        kid: &str,
-        change: impl FnOnce(&mut Key),
-    ) -> Result<bool, StorageError> {
-        self.update(|services, _| {
-            let put = find(services, service, kid).cloned().map(|mut key| {
-                change(&mut key);
-                let (service, kid) = (service.to_owned(), kid.to_owned());
-                Change::Put { service, kid, key }
-            });
-            let found = put.is_some();
-            Ok((put.into_iter().collect(), found))
-        })
     }
 
     /// The one way to change keys. `decide` sees the keys as they are and says what to change;
@@ -201,57 +267,46 @@ impl Registry {
     /// It waits for the disk: asynchronous callers let a thread do it.
     pub(crate) fn update<T, E: From<StorageError>>(
         &self,
-        decide: impl FnOnce(&Services, &mut dyn NonceStore) -> Result<(Vec<Change>, T), E>,
+        decide: impl FnOnce(&State, &mut dyn NonceStore) -> Result<(Vec<Change>, T), E>,
     ) -> Result<T, E> {
-        let mut storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change(&mut self.lock_storage(), decide)
+    }
+
+    fn change<T, E: From<StorageError>>(
+        &self,
+        storage: &mut Storage,
+        decide: impl FnOnce(&State, &mut dyn NonceStore) -> Result<(Vec<Change>, T), E>,
+    ) -> Result<T, E> {
         let transaction = storage.transaction()?;
         let (changes, outcome) = decide(&self.read(), &mut Nonces(&transaction))?;
         for change in &changes {
             storage::write(&transaction, change)?;
         }
         transaction.commit().map_err(StorageError::from)?;
-        let mut services = self
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        changes
-            .into_iter()
-            .for_each(|change| apply(&mut services, change));
+        let mut state = self.write();
+        changes.into_iter().for_each(|change| state.apply(change));
         Ok(outcome)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Services> {
+    fn lock_storage(&self) -> MutexGuard<'_, Storage> {
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
         // Every change is a few map operations: a panic elsewhere cannot have left half of one.
-        self.services.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("services", &*self.read())
+            .field("state", &*self.read())
             .finish_non_exhaustive()
-    }
-}
-
-/// A key by its name.
-pub(crate) fn find<'a>(services: &'a Services, service: &str, kid: &str) -> Option<&'a Key> {
-    services.get(service)?.get(kid)
-}
-
-fn apply(services: &mut Services, change: Change) {
-    match change {
-        Change::Put { service, kid, key } => {
-            services.entry(service).or_default().insert(kid, key);
-        }
-        Change::Remove { service, kid } => {
-            if let Some(keys) = services.get_mut(&service) {
-                keys.remove(&kid);
-                if keys.is_empty() {
-                    services.remove(&service);
-                }
-            }
-        }
     }
 }
 
@@ -281,7 +336,9 @@ mod tests {
             .publish("svc", "k", jwk("k"), KeyState::Pending)
             .unwrap();
         assert_eq!(registry.find("svc", "k", at(0)), Lookup::Pending);
-        assert!(registry.approve("svc", "k").unwrap());
+        registry
+            .publish("svc", "k", jwk("k"), KeyState::Approved)
+            .unwrap();
         assert_eq!(registry.find("svc", "k", at(0)), approved("k", None));
 
         assert!(registry.set_expiry("svc", "k", Some(at(100))).unwrap());
@@ -295,15 +352,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_nobody_approved_awaits_approval_even_after_its_expiry() {
+    fn a_key_that_was_not_approved_in_its_time_is_unknown() {
         let registry = Registry::in_memory().unwrap();
         registry
             .publish("svc", "k", jwk("k"), KeyState::Pending)
             .unwrap();
-        registry.set_expiry("svc", "k", Some(at(1))).unwrap();
-        assert_eq!(registry.find("svc", "k", at(2)), Lookup::Pending);
-        registry.approve("svc", "k").unwrap();
-        assert_eq!(registry.find("svc", "k", at(2)), Lookup::Expired);
+        registry.set_expiry("svc", "k", Some(at(5))).unwrap();
+        assert_eq!(registry.find("svc", "k", at(4)), Lookup::Pending);
+        assert_eq!(registry.find("svc", "k", at(5)), Lookup::Unknown);
+        registry.sweep(at(5)).unwrap();
+        assert_eq!(registry.get("svc", "k"), None);
     }
 
     #[test]
@@ -350,7 +408,6 @@ mod tests {
             .publish("svc", "k", jwk("k"), KeyState::Pending)
             .unwrap();
         for (service, kid) in [("svc", "other"), ("other", "k")] {
-            assert!(!registry.approve(service, kid).unwrap());
             assert!(!registry.set_expiry(service, kid, None).unwrap());
             assert!(!registry.remove(service, kid).unwrap());
         }

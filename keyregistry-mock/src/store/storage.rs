@@ -4,8 +4,9 @@
 //! and `synchronous=FULL` has it on the disk before a commit returns. The file belongs to one
 //! process at a time, because keys are served from memory: a second one is refused.
 
-use super::key::{Key, KeyState};
-use super::{Change, Services};
+use super::key::{Key, KeyState, Origin};
+use super::tombstones::Tombstone;
+use super::{Change, Name, Source, State, migrations};
 use crate::jwk::PublicJwk;
 use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
 use jwt_core::time::Timestamp;
@@ -34,32 +35,13 @@ pub enum StorageError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+/// How many bytes of the write-ahead log are kept once a large change has gone through it.
+const MAX_IDLE_JOURNAL: u32 = 4 << 20;
+
 /// An open database.
 pub(super) struct Storage {
     connection: Connection,
 }
-
-const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE keys (
-        service TEXT NOT NULL,
-        kid TEXT NOT NULL,
-        jwk TEXT NOT NULL,
-        state TEXT NOT NULL,
-        expires INTEGER,
-        rotation INTEGER,
-        PRIMARY KEY (service, kid)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE nonces (
-        issuer TEXT NOT NULL,
-        token_id TEXT NOT NULL,
-        expires INTEGER NOT NULL,
-        PRIMARY KEY (issuer, token_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX nonces_by_expiry ON nonces (expires);
-    PRAGMA user_version = 1;
-";
 
 impl Storage {
     /// Nothing outlives the process.
@@ -84,32 +66,49 @@ impl Storage {
         };
         let connection = Connection::open(path)?;
         let open = || {
+            // Freed pages can go back to the file system. It is only heard before there is
+            // anything in the file.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             // Whoever has the file keeps it.
             connection.busy_timeout(Duration::ZERO)?;
             // The lock is taken with the first access, and kept until the end.
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "journal_size_limit", MAX_IDLE_JOURNAL)?;
             prepare(connection)
         };
         open().map_err(in_use)
     }
 
-    /// Every key there is.
-    pub(super) fn load(&self) -> Result<Services, StorageError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT service, kid, jwk, state, expires, rotation FROM keys")?;
+    /// All that was kept.
+    pub(super) fn load(&self) -> Result<State, StorageError> {
+        let mut state = State::default();
+        let mut statement = self.connection.prepare("SELECT * FROM keys")?;
         let mut rows = statement.query([])?;
-        let mut services = Services::new();
         while let Some(row) = rows.next()? {
-            let (service, kid) = (row.get("service")?, row.get("kid")?);
-            services
-                .entry(service)
-                .or_default()
-                .insert(kid, read_key(row)?);
+            state.apply(Change::Put(read_name(row)?, read_key(row)?));
         }
-        Ok(services)
+        let mut statement = self.connection.prepare("SELECT * FROM tombstones")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let thumbprint: String = row.get("thumbprint")?;
+            let tombstone = Tombstone {
+                name: read_name(row)?,
+                thumbprint: thumbprint.into(),
+            };
+            state.apply(Change::Bury(row.get("number")?, tombstone));
+        }
+        Ok(state)
+    }
+
+    /// Gives the space of what was removed back to the file system.
+    pub(super) fn release_space(&self) -> Result<(), StorageError> {
+        // A page at a time comes as a row.
+        let mut statement = self.connection.prepare("PRAGMA incremental_vacuum")?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
     }
 
     /// Begins a change that happens whole or not at all.
@@ -119,15 +118,13 @@ impl Storage {
 }
 
 fn prepare(mut connection: Connection) -> Result<Storage, StorageError> {
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
-    match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        0 => transaction.execute_batch(SCHEMA)?,
-        SCHEMA_VERSION => {}
-        newer => return Err(StorageError::Newer(newer)),
-    }
-    transaction.commit()?;
+    migrations::run(&mut connection)?;
     Ok(Storage { connection })
+}
+
+fn read_name(row: &Row<'_>) -> Result<Name, StorageError> {
+    let (service, kid): (String, String) = (row.get("service")?, row.get("kid")?);
+    Ok(Name::new(&service, &kid))
 }
 
 fn read_key(row: &Row<'_>) -> Result<Key, StorageError> {
@@ -141,35 +138,71 @@ fn read_key(row: &Row<'_>) -> Result<Key, StorageError> {
             .ok_or_else(|| damaged(format!("its state is {state:?}")))?,
         expires: expires.map(time).transpose()?,
         rotation: row.get("rotation")?,
+        origin: read_origin(row)?,
     })
+}
+
+fn read_origin(row: &Row<'_>) -> Result<Option<Origin>, StorageError> {
+    let Some(source) = row.get::<_, Option<String>>("source")? else {
+        return Ok(None);
+    };
+    Ok(Some(Origin {
+        source: Source::from(source),
+        published: time(row.get("published")?)?,
+        pending_until: time(row.get("pending_until")?)?,
+        serial: row.get("serial")?,
+    }))
 }
 
 fn time(seconds: i64) -> Result<Timestamp, StorageError> {
     Timestamp::from_seconds(seconds)
-        .ok_or_else(|| StorageError::Damaged(format!("it expires at {seconds}")))
+        .ok_or_else(|| StorageError::Damaged(format!("it has the time {seconds}")))
 }
 
 /// Writes a change within a transaction.
 pub(super) fn write(transaction: &Transaction<'_>, change: &Change) -> Result<(), StorageError> {
     match change {
-        Change::Put { service, kid, key } => transaction.execute(
-            "INSERT OR REPLACE INTO keys (service, kid, jwk, state, expires, rotation)
-             VALUES (?, ?, ?, ?, ?, ?)",
-            params![
-                service,
-                kid,
-                key.jwk.to_json().to_string(),
-                key.state.name(),
-                key.expires.map(Timestamp::seconds),
-                key.rotation,
-            ],
-        )?,
-        Change::Remove { service, kid } => transaction.execute(
-            "DELETE FROM keys WHERE service = ? AND kid = ?",
-            params![service, kid],
-        )?,
+        Change::Put(name, key) => put(transaction, name, key)?,
+        Change::Remove(name) => transaction
+            .prepare_cached("DELETE FROM keys WHERE service = ? AND kid = ?")?
+            .execute([name.service(), name.kid()])?,
+        Change::Bury(number, tombstone) => transaction
+            .prepare_cached(
+                "INSERT INTO tombstones (number, service, kid, thumbprint) VALUES (?, ?, ?, ?)",
+            )?
+            .execute(params![
+                number,
+                &**tombstone.name.service(),
+                tombstone.name.kid(),
+                &*tombstone.thumbprint,
+            ])?,
+        Change::Lift(number) => transaction
+            .prepare_cached("DELETE FROM tombstones WHERE number = ?")?
+            .execute([number])?,
     };
     Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, name: &Name, key: &Key) -> rusqlite::Result<usize> {
+    let origin = key.origin.as_ref();
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO keys (service, kid, jwk, state, expires, rotation,
+                                          source, published, pending_until, serial)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            &**name.service(),
+            name.kid(),
+            key.jwk.to_json().to_string(),
+            key.state.name(),
+            key.expires.map(Timestamp::seconds),
+            key.rotation,
+            origin.map(|origin| origin.source.as_str()),
+            origin.map(|origin| origin.published.seconds()),
+            origin.map(|origin| origin.pending_until.seconds()),
+            origin.map(|origin| origin.serial),
+        ])
 }
 
 /// Claims nonces within a transaction: they are used when it is committed, with whatever else it

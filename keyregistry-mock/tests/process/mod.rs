@@ -63,16 +63,18 @@ impl Process {
         authorization: &str,
         body: &str,
     ) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        exchange(&self.address, method, path, authorization, body)
+    }
+
+    /// The answer of the admin listener.
+    pub(crate) fn exchange_with_admin(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: &str,
+    ) -> std::io::Result<String> {
+        let address = self.admin.as_ref().expect("an admin listener");
+        exchange(address, method, path, authorization, "")
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -80,6 +82,25 @@ impl Process {
         let status = Command::new("kill").args([signal, &id]).status();
         assert!(status.unwrap().success());
     }
+}
+
+fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    authorization: &str,
+    body: &str,
+) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 impl Drop for Process {

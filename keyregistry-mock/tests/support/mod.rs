@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use jwt_core::key::KeyName;
 use keyregistry_mock::jwk::PublicJwk;
-use keyregistry_mock::{Options, Registry, Server};
+use keyregistry_mock::{Clock, Options, Registry, Server, publication};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -38,6 +39,13 @@ impl Answer {
 pub(crate) fn jwk(kid: &str) -> PublicJwk {
     let jwk = PublicJwk::parse(r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#);
     jwk.unwrap().with_kid(kid)
+}
+
+/// Approves whatever key has this name.
+pub(crate) fn approve(registry: &Registry, service: &str, kid: &str) {
+    let name = KeyName::new(service.into(), kid.into()).unwrap();
+    let thumbprint = registry.get(service, kid).unwrap().jwk.thumbprint();
+    publication::approve(registry, &name, &thumbprint, Clock::System.now()).unwrap();
 }
 
 /// Serves a registry on a free port.
