@@ -11,6 +11,7 @@
 pub mod audience;
 pub mod authority;
 mod backoff;
+mod cache_control;
 pub mod config;
 pub mod excludes;
 pub mod handover;

@@ -2,11 +2,13 @@
 //!
 //! A JWK Set (RFC 7517 §5) is read here as well; its answers mean the same.
 
+use crate::cache_control;
 use crate::key::{KeyError, KeyName, PublicKey};
 use crate::machine::KeyAnswer;
 use crate::refusal::KeyProblem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Response<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// The value of `Cache-Control`, where there is one.
+    /// The value of `Cache-Control`, where there is one; of several lines, joined by commas.
     pub cache_control: Option<&'a [u8]>,
     /// The whole body.
     pub body: &'a [u8],
@@ -62,7 +64,8 @@ pub fn key_path(base_path: &str, name: &KeyName) -> Option<String> {
 pub fn interpret(name: &KeyName, response: Response<'_>, cache_duration: Duration) -> Fetched {
     match response.status {
         200 => {
-            let lifetime = key_lifetime(response.cache_control, cache_duration);
+            let lifetime =
+                cache_control::lifetime(response.cache_control.unwrap_or_default(), cache_duration);
             usable_key(name.key_id(), PublicKey::from_jwk(response.body), lifetime)
         }
         403 => problem(KeyProblem::Expired, REFUSAL_LIFETIME, None),
@@ -72,7 +75,7 @@ pub fn interpret(name: &KeyName, response: Response<'_>, cache_duration: Duratio
     }
 }
 
-/// Reads the answer to a GET of a JWK Set: each key with its `kid`. Keys that are not for
+/// Reads the answer to a GET of a JWK Set: each `kid` with its key, or its keys. Keys that are not for
 /// verifying, or of kinds unknown here, are as if they were not in the set (RFC 7517 §5).
 pub fn interpret_set(
     response: Response<'_>,
@@ -86,13 +89,30 @@ pub fn interpret_set(
     }
     let set: JwkSet = serde_json::from_slice(response.body)
         .map_err(|error| unavailable(format!("the answer is not a JWK Set: {error}")))?;
-    let lifetime = key_lifetime(response.cache_control, cache_duration);
-    let read = |jwk: &serde_json::value::RawValue| {
-        let key = PublicKey::from_jwk(jwk.get().as_bytes()).ok()?;
-        let key_id = key.key_id()?.to_owned();
-        Some((key_id.clone(), usable_key(&key_id, Ok(key), lifetime)))
+    let lifetime =
+        cache_control::lifetime(response.cache_control.unwrap_or_default(), cache_duration);
+    let mut keys: Vec<(String, PublicKey)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for jwk in &set.keys {
+        let Ok(key) = PublicKey::from_jwk(jwk.get().as_bytes()) else {
+            continue;
+        };
+        let Some(key_id) = key.key_id().map(str::to_owned) else {
+            continue;
+        };
+        match places.get(&key_id).and_then(|place| keys.get_mut(*place)) {
+            Some((_, first)) => first.add_alternative(key),
+            None => {
+                places.insert(key_id.clone(), keys.len());
+                keys.push((key_id, key));
+            }
+        }
+    }
+    let fetched = |(key_id, key): (String, PublicKey)| {
+        let fetched = usable_key(&key_id, Ok(key), lifetime);
+        (key_id, fetched)
     };
-    Ok(set.keys.iter().filter_map(|jwk| read(jwk)).collect())
+    Ok(keys.into_iter().map(fetched).collect())
 }
 
 /// What to make of a set that lacks the key.
@@ -136,27 +156,10 @@ fn usable_key(key_id: &str, key: Result<PublicKey, KeyError>, lifetime: Duration
     }
 }
 
-/// RFC 9111 §5.2.2: `no-store` and `no-cache` forbid using the answer again without asking.
-fn key_lifetime(cache_control: Option<&[u8]>, cache_duration: Duration) -> Duration {
-    let text = String::from_utf8_lossy(cache_control.unwrap_or_default()).to_ascii_lowercase();
-    let mut lifetime = cache_duration;
-    for directive in text.split(',').map(str::trim) {
-        match directive.split_once('=') {
-            None if matches!(directive, "no-store" | "no-cache") => return Duration::ZERO,
-            Some(("max-age", seconds)) => {
-                // RFC 9111 §4.2.1: what makes no sense is treated as stale.
-                let seconds = seconds.trim_matches('"').parse().unwrap_or(0);
-                lifetime = lifetime.min(Duration::from_secs(seconds));
-            }
-            _ => {}
-        }
-    }
-    lifetime
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::Algorithm;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -227,13 +230,8 @@ mod tests {
         for (cache_control, seconds) in [
             (None, 600),
             (Some("max-age=60"), 60),
-            (Some("public, MAX-AGE=60"), 60),
-            (Some("max-age=\"60\""), 60),
             (Some("max-age=6000"), 600),
-            (Some("max-age=x"), 0),
-            (Some("no-store"), 0),
             (Some("max-age=60, no-cache"), 0),
-            (Some("private"), 600),
         ] {
             let fetched = answer(200, cache_control, &jwk("k1"));
             assert_eq!(fetched.lifetime.as_secs(), seconds, "{cache_control:?}");
@@ -288,6 +286,29 @@ mod tests {
         for (status, body) in [(404, "{}"), (500, ""), (200, ""), (200, "[]"), (200, "{}")] {
             let problem = set(status, body).unwrap_err().answer.unwrap_err();
             assert_eq!(problem, KeyProblem::Unavailable, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn keys_of_one_name_and_several_types_are_alternatives() {
+        let ec = r#"{"kty":"EC","crv":"P-256","kid":"a",
+            "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+        for both in [[ec, &jwk("a")], [&jwk("a"), ec]] {
+            let body = format!(r#"{{"keys":[{},{},{}]}}"#, both[0], jwk("b"), both[1]);
+            let response = Response {
+                status: 200,
+                cache_control: None,
+                body: body.as_bytes(),
+            };
+            let keys = interpret_set(response, CACHE).unwrap();
+            let names: Vec<_> = keys.iter().map(|(key_id, _)| key_id.as_str()).collect();
+            assert_eq!(names, ["a", "b"]);
+            let key = keys[0].1.answer.as_ref().unwrap();
+            for algorithm in [Algorithm::Es256, Algorithm::Rs256] {
+                assert!(key.for_algorithm(algorithm).is_some(), "{algorithm}");
+            }
+            assert!(key.for_algorithm(Algorithm::EdDsa).is_none());
         }
     }
 }

@@ -33,7 +33,8 @@ pub struct Record {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
-    Jwk(Value),
+    /// With its alternatives.
+    Jwks(Vec<Value>),
     Unknown,
     AwaitsApproval,
     Expired,
@@ -71,7 +72,7 @@ pub fn encode(
         key_id: name.key_id().to_owned(),
         expires: expires.milliseconds(),
         answer: match answer {
-            Ok(key) => Answer::Jwk(key.to_jwk(name.key_id())),
+            Ok(key) => Answer::Jwks(key.to_jwks(name.key_id())),
             Err(KeyProblem::Unknown) => Answer::Unknown,
             Err(KeyProblem::AwaitsApproval) => Answer::AwaitsApproval,
             Err(KeyProblem::Expired) => Answer::Expired,
@@ -112,9 +113,15 @@ impl Record {
             return None;
         }
         let answer = match self.answer {
-            Answer::Jwk(jwk) => Ok(Rc::new(
-                PublicKey::from_jwk(jwk.to_string().as_bytes()).ok()?,
-            )),
+            Answer::Jwks(jwks) => {
+                let read = |jwk: &Value| PublicKey::from_jwk(jwk.to_string().as_bytes());
+                let (first, others) = jwks.split_first()?;
+                let mut key = read(first).ok()?;
+                for other in others {
+                    key.add_alternative(read(other).ok()?);
+                }
+                Ok(Rc::new(key))
+            }
             Answer::Unknown => Err(KeyProblem::Unknown),
             Answer::AwaitsApproval => Err(KeyProblem::AwaitsApproval),
             Answer::Expired => Err(KeyProblem::Expired),
@@ -155,6 +162,20 @@ mod tests {
         assert_eq!(answer.unwrap().spki(), key().unwrap().spki());
         assert_eq!(left.as_secs(), 60);
         assert!(slot("registry", &TestSigner::key_name()) < SLOTS);
+    }
+
+    #[test]
+    fn so_is_a_key_with_its_alternatives() {
+        let ed25519 = r#"{"kty":"OKP","crv":"Ed25519",
+            "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let ed25519 = PublicKey::from_jwk(ed25519.as_bytes()).unwrap();
+        let mut both = TestSigner::service().public_key();
+        both.add_alternative(ed25519);
+        let expected = both.to_jwks("k1");
+        assert_eq!(expected.len(), 2);
+        let bytes = published(&Ok(Rc::new(both)), b"");
+        let (answer, _) = read(&bytes).answer(at(NOW)).unwrap();
+        assert_eq!(answer.unwrap().to_jwks("k1"), expected);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Timestamp {
 
     /// Whole seconds since the epoch, rounded up.
     pub fn seconds_rounded_up(self) -> i64 {
-        -((-self.micros).div_euclid(1_000_000))
+        self.seconds() + i64::from(self.micros.rem_euclid(1_000_000) > 0)
     }
 
     /// How long after `earlier` this is; zero when it is not after.
@@ -140,6 +140,27 @@ mod tests {
         assert_eq!(
             Timestamp::from_seconds(5).unwrap().since(late),
             Duration::ZERO
+        );
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_have_seconds_and_milliseconds() {
+        let epoch = Timestamp::from_seconds(0).unwrap();
+        let (first, last) = (
+            epoch - Duration::MAX - Duration::MAX,
+            epoch + Duration::MAX + Duration::MAX,
+        );
+        for moment in [first, last] {
+            let (down, up) = (moment.seconds(), moment.seconds_rounded_up());
+            assert_eq!(up, down + 1);
+            assert_eq!(moment.milliseconds().div_euclid(1000), down);
+        }
+        assert_eq!(first.since(last), Duration::ZERO);
+        let one_and_a_half = Timestamp::from_fractional_seconds(-1.5).unwrap();
+        assert_eq!(one_and_a_half.seconds_rounded_up(), -1);
+        assert_eq!(
+            Timestamp::from_seconds(-1).unwrap().seconds_rounded_up(),
+            -1
         );
     }
 }

@@ -19,6 +19,8 @@ pub struct PublicKey {
     algorithm: Option<Algorithm>,
     key_id: Option<String>,
     spki: Vec<u8>,
+    /// Keys of the same name.
+    alternatives: Vec<PublicKey>,
 }
 
 impl PublicKey {
@@ -50,7 +52,25 @@ impl PublicKey {
             algorithm,
             key_id,
             spki,
+            alternatives: Vec::new(),
         })
+    }
+
+    /// Adds another key of its name. RFC 7517 §4.5: "different keys might use the same
+    /// "kid" value […] if they have different "kty" (key type) values but are considered to be
+    /// equivalent alternatives by the application using them".
+    pub fn add_alternative(&mut self, other: PublicKey) {
+        self.alternatives.push(other);
+    }
+
+    /// The key for signatures of this algorithm: itself or an alternative; of several, the last.
+    pub fn for_algorithm(&self, algorithm: Algorithm) -> Option<&PublicKey> {
+        let permits = |key: &&PublicKey| key.permits(algorithm);
+        self.alternatives
+            .iter()
+            .rev()
+            .find(permits)
+            .or_else(|| Some(self).filter(permits))
     }
 
     /// Whether the key may check a signature of this algorithm: it is of the matching type, and
@@ -82,7 +102,13 @@ impl PublicKey {
         URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
     }
 
-    /// As a JWK under the given `kid`.
+    /// It and its alternatives, each as a JWK under the given `kid`.
+    pub fn to_jwks(&self, key_id: &str) -> Vec<Value> {
+        let all = std::iter::once(self).chain(&self.alternatives);
+        all.map(|key| key.to_jwk(key_id)).collect()
+    }
+
+    /// As a JWK under the given `kid`, without its alternatives.
     pub fn to_jwk(&self, key_id: &str) -> Value {
         let mut jwk = Map::new();
         for (name, value) in self.material.members() {
@@ -222,6 +248,7 @@ mod tests {
         let cut = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
         assert_eq!(PublicKey::from_pem(cut).unwrap_err(), KeyError::Numbers);
     }
+
     /// An EC key and an Ed25519 key (RFC 7515 §A.3, RFC 8037 §A.2).
     fn p256() -> Value {
         json!({
@@ -267,6 +294,81 @@ mod tests {
         let mut jwk = rfc7638();
         jwk.as_object_mut().unwrap().remove("alg");
         jwk
+    }
+
+    #[test]
+    fn one_name_may_stand_for_keys_of_several_types() {
+        let [rsa, ec, ed] = [rfc7638(), p256(), ed25519()].map(|jwk| read(&jwk).unwrap());
+        let mut key = rsa.clone();
+        key.add_alternative(ec.clone());
+        key.add_alternative(ed.clone());
+        for (algorithm, expected) in [
+            (Algorithm::Rs256, Some(&rsa)),
+            (Algorithm::Es256, Some(&ec)),
+            (Algorithm::EdDsa, Some(&ed)),
+            (Algorithm::Rs512, None),
+            (Algorithm::Es384, None),
+        ] {
+            let found = key.for_algorithm(algorithm);
+            assert_eq!(found.map(PublicKey::spki), expected.map(PublicKey::spki));
+        }
+        let jwks = key.to_jwks("k");
+        assert_eq!(jwks, [rsa, ec, ed].map(|key| key.to_jwk("k")));
+        // Of two for one algorithm the last counts.
+        let mut key = read(&rfc7638()).unwrap();
+        key.add_alternative(read(&with_without_alg()).unwrap());
+        assert!(
+            key.for_algorithm(Algorithm::Rs256)
+                .unwrap()
+                .permits(Algorithm::Rs512)
+        );
+    }
+
+    #[test]
+    fn a_key_of_each_type_is_read_from_pem_and_its_der_is_written_alike() {
+        // Made with `openssl genpkey` and `openssl pkey -pubout`.
+        for (pem, permitted) in [
+            (include_str!("../testdata/p256.pub"), "ES256"),
+            (include_str!("../testdata/p384.pub"), "ES384"),
+            (include_str!("../testdata/ed25519.pub"), "EdDSA"),
+        ] {
+            let key = PublicKey::from_pem(pem).unwrap();
+            let names = Algorithm::ALL.into_iter().filter(|it| key.permits(*it));
+            assert_eq!(names.map(Algorithm::name).collect::<Vec<_>>(), [permitted]);
+            let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(base64);
+            assert_eq!(key.spki(), der.unwrap());
+            assert_eq!(read(&key.to_jwk("k")).unwrap().spki(), key.spki());
+        }
+        for pem in [
+            include_str!("../testdata/p521.pub"),
+            include_str!("../testdata/secp256k1.pub"),
+            include_str!("../testdata/ed448.pub"),
+        ] {
+            assert_eq!(PublicKey::from_pem(pem).unwrap_err(), KeyError::Numbers);
+        }
+    }
+
+    #[test]
+    fn an_rsa_exponent_is_odd_and_neither_small_nor_large() {
+        let exponent = |e: u64| {
+            let bytes = e.to_be_bytes();
+            let start = bytes.iter().position(|byte| *byte > 0).unwrap_or(7);
+            with("e", json!(URL_SAFE_NO_PAD.encode(&bytes[start..])))
+        };
+        for wrong in [0, 1, 2, 4, 65_536, 1 << 33, (1 << 33) + 1, u64::MAX] {
+            assert_eq!(exponent(wrong).unwrap_err(), KeyError::Numbers, "{wrong}");
+        }
+        for right in [3, 17, 65_537, (1 << 33) - 1] {
+            assert!(exponent(right).is_ok(), "{right}");
+        }
+        let modulus = |last: u8| {
+            let mut bytes = [0xff; 256];
+            bytes[255] = last;
+            with("n", json!(URL_SAFE_NO_PAD.encode(bytes)))
+        };
+        assert!(modulus(0xff).is_ok());
+        assert_eq!(modulus(0xfe).unwrap_err(), KeyError::Numbers);
     }
 
     #[test]

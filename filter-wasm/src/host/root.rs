@@ -117,7 +117,7 @@ impl Context for Root {
         }
         let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size);
         let body = body.ok().flatten().unwrap_or_default();
-        let cache_control = response_header("cache-control");
+        let cache_control = cache_control();
         let status = response_header(":status");
         let status = status.and_then(|status| str::from_utf8(&status).ok()?.parse().ok());
         let response = Response {
@@ -171,6 +171,16 @@ fn response_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name)
         .ok()
         .flatten()
+}
+
+/// All its lines: the host's getter of one field gives the first.
+fn cache_control() -> Option<Vec<u8>> {
+    let fields = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).ok()?;
+    let lines = fields
+        .into_iter()
+        .filter(|(name, _)| name == "cache-control");
+    let values: Vec<_> = lines.map(|(_, value)| value).collect();
+    (!values.is_empty()).then(|| values.join(b",".as_slice()))
 }
 
 fn log_fetched(name: &KeyName, fetched: &Fetched) {

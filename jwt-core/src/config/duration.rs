@@ -5,28 +5,65 @@ use std::time::Duration;
 /// What to say of something else.
 pub const EXPECTED: &str = "a duration such as 5m, 1m30s or 250ms";
 
+/// Where Go's durations end: an `i64` of nanoseconds, after 292 years.
+const LONGEST: u64 = i64::MAX as u64;
+
 /// Reads a Go duration that is not negative: one or more numbers, each with a unit out of
 /// `ns`, `us` (or `µs`), `ms`, `s`, `m`, `h`; or `0`. Numbers may have a fraction.
+///
+/// It takes what Go's `time.ParseDuration` takes, and finds the same nanoseconds.
 pub fn parse(text: &str) -> Option<Duration> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
+    let (is_negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut nanos = 0_u64;
     let mut rest = text;
-    let mut nanos = 0_u128;
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(number_end);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        nanos = nanos.checked_add(nanos_of(number, unit_nanos(unit)?)?)?;
+    while !rest.is_empty() && text != "0" {
+        let (element, next) = element(rest)?;
+        nanos = nanos.checked_add(element).filter(|sum| *sum <= LONGEST)?;
         rest = next;
     }
-    // Go's durations end where an i64 of nanoseconds does, after 292 years.
-    let nanos = i64::try_from(nanos).ok()?;
-    (!text.is_empty()).then(|| Duration::from_nanos(nanos.unsigned_abs()))
+    let is_below_zero = is_negative && nanos > 0;
+    (!text.is_empty() && !is_below_zero).then(|| Duration::from_nanos(nanos))
+}
+
+/// The nanoseconds of a number with its unit, and what comes after them.
+fn element(text: &str) -> Option<(u64, &str)> {
+    let (whole, rest) = digits(text);
+    let (fraction, rest) = rest.strip_prefix('.').map_or(("", rest), digits);
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (unit, rest) = rest.split_at(rest.find(is_number).unwrap_or(rest.len()));
+    let unit = unit_nanos(unit)?;
+    let whole = match whole {
+        "" => 0,
+        digits => digits.parse::<u64>().ok()?,
+    };
+    let nanos = whole.checked_mul(unit)?;
+    Some((nanos.checked_add(fraction_of(unit, fraction))?, rest))
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
+}
+
+/// As Go computes it. Digits that an `i64` has no room for cannot matter.
+fn fraction_of(unit: u64, digits: &str) -> u64 {
+    let (mut fraction, mut scale) = (0_u64, 1_f64);
+    for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
+        match fraction.checked_mul(10).map(|tens| tens + digit) {
+            Some(longer) if fraction <= LONGEST / 10 && longer <= LONGEST + 1 => fraction = longer,
+            _ => break,
+        }
+        scale *= 10.0;
+    }
+    (fraction as f64 * (unit as f64 / scale)) as u64
 }
 
 /// Writes a duration so that [`parse`] reads the same one, to the millisecond where it has no
@@ -39,7 +76,7 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
-fn unit_nanos(unit: &str) -> Option<u128> {
+fn unit_nanos(unit: &str) -> Option<u64> {
     Some(match unit {
         "ns" => 1,
         "us" | "µs" | "μs" => 1_000,
@@ -49,27 +86,6 @@ fn unit_nanos(unit: &str) -> Option<u128> {
         "h" => 3_600_000_000_000,
         _ => return None,
     })
-}
-
-fn nanos_of(number: &str, unit: u128) -> Option<u128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    // Digits beyond 10⁻¹⁸ of a unit cannot matter.
-    let fraction = fraction.get(..18).unwrap_or(fraction);
-    let parts: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    whole.checked_mul(unit)?.checked_add(parts * unit / scale)
 }
 
 #[cfg(test)]
@@ -97,6 +113,29 @@ mod tests {
             assert_eq!(parsed.as_millis(), millis, "{text}");
         }
         assert_eq!(parse("3µs"), Some(Duration::from_micros(3)));
+        for zero in ["-0", "+0", "-0s", "0h0m", "00s"] {
+            assert_eq!(parse(zero), Some(Duration::ZERO), "{zero}");
+        }
+    }
+
+    /// Among them those of Go's own tests of `time.ParseDuration`.
+    #[test]
+    fn fractions_have_the_nanoseconds_of_go() {
+        for (text, nanos) in [
+            ("0.3333333333333333333h", 1_200_000_000_000),
+            ("9007199254.740993ms", 9_007_199_254_740_993),
+            ("0.9223372036854775807s", 922_337_203),
+            ("0.9223372036854775808s", 922_337_203),
+            ("1.0000000000000000009s", 1_000_000_000),
+            ("0.100000000000000000000h", 360_000_000_000),
+            ("0.830103483285477580700h", 2_988_372_539_827),
+            ("9223372036854775807ns", 9_223_372_036_854_775_807),
+            ("2562047h47m16.854775807s", 9_223_372_036_854_775_807),
+            ("1.9ns", 1),
+        ] {
+            let parsed = parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(parsed.as_nanos(), nanos, "{text}");
+        }
     }
 
     #[test]
@@ -111,6 +150,22 @@ mod tests {
             "1d",
             ".s",
             "1..5s",
+            "1.000000000000000000.5s",
+            "1.5.5s",
+            ".",
+            "..5s",
+            "--0",
+            "+-1s",
+            "-",
+            "-1ns",
+            "-.5s",
+            "1s-1s",
+            "1s+1s",
+            "٣s",
+            "3000000h",
+            "9223372036854775808ns",
+            "9223372036854775.808us",
+            "2562047h47m16.854775808s",
             "1,5s",
             "5m ",
             "s5",
