@@ -70,6 +70,18 @@ pub fn strip(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
     stripped
 }
 
+/// The same for credentials that are not looked at: nothing stays of an Authorization, whatever is
+/// in it.
+pub fn strip_unverified(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
+    let authorization = head.get("authorization").map(|_| Stripped {
+        name: "authorization",
+        value: None,
+    });
+    let others = strip(head, cookies_enabled).into_iter();
+    let others = others.filter(|field| field.name != "authorization");
+    authorization.into_iter().chain(others).collect()
+}
+
 /// RFC 6750 §2.1, or Basic authentication (RFC 7617). The scheme's name is case-insensitive
 /// (RFC 9110 §11.1). Other schemes are somebody else's.
 ///
@@ -263,5 +275,30 @@ mod tests {
             ("cookie", "access_token=t"),
         ]);
         assert_eq!(strip(&only, true), [stripped("cookie", "")]);
+    }
+
+    #[test]
+    fn nothing_unverified_stays() {
+        for value in [
+            "Bearer a.b.c",
+            "Bearer a.b.c,Bearer d.e.f",
+            "Bearer\ta.b.c",
+            "Basic eDp5",
+            "x",
+        ] {
+            let head = Fields::of(&[
+                ("authorization", value),
+                ("cookie", "a=b; access_token=a.b.c"),
+            ]);
+            let stripped = |name, value: Option<&str>| Stripped {
+                name,
+                value: value.map(|value| value.as_bytes().to_vec()),
+            };
+            let authorization = stripped("authorization", None);
+            assert_eq!(strip_unverified(&head, false), [authorization.clone()]);
+            let cookie = stripped("cookie", Some("a=b"));
+            assert_eq!(strip_unverified(&head, true), [authorization, cookie]);
+        }
+        assert!(strip_unverified(&Fields::default(), true).is_empty());
     }
 }

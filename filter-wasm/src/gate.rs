@@ -126,6 +126,15 @@ impl Gate {
         self.policy.max_token_size
     }
 
+    /// The fields of a request that needs no token, once its credentials are taken out, where they
+    /// are not to go on.
+    pub fn without_unverified(&self, head: &dyn RequestHead) -> Vec<credentials::Stripped> {
+        match self.handover.forward_unverified {
+            true => Vec::new(),
+            false => credentials::strip_unverified(head, self.access.cookies_enabled),
+        }
+    }
+
     /// Where requests without a good token are redirected to.
     pub fn auth_redirect_url(&self) -> Option<&str> {
         self.access.auth_redirect_url.as_deref()

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 /// What the upstream gets of a verified token, besides the request.
@@ -9,6 +10,8 @@ use serde_json::{Map, Value};
 pub struct Handover {
     /// Whether the token itself goes on to the upstream.
     pub forward: bool,
+    /// Whether the credentials of requests that need no token go on, which nobody has looked at.
+    pub forward_unverified: bool,
     /// A header field with all claims: the payload in base64url.
     pub forward_payload_header: Option<String>,
     /// Header fields with one claim each.
@@ -31,6 +34,7 @@ impl Default for Handover {
     fn default() -> Self {
         Self {
             forward: true,
+            forward_unverified: true,
             forward_payload_header: None,
             claim_to_headers: Vec::new(),
             claims_in_filter_state: false,
@@ -53,6 +57,15 @@ impl Handover {
             .any(|own| own.bytes().map(dashed).eq(name.bytes().map(dashed)))
     }
 
+    /// Whether a field of the trailer section, named in lower case, may go on to the upstream. Some
+    /// merge these with the header section, so what is verified or set there must not be in them.
+    ///
+    /// RFC 9110 §6.5.1: fields for authentication do not belong there at all.
+    pub fn permits_trailer(&self, name: &str) -> bool {
+        const NEVER: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+        !NEVER.contains(&name) && !self.reserves(name)
+    }
+
     fn own_headers(&self) -> impl Iterator<Item = &str> {
         let claims = self
             .claim_to_headers
@@ -61,8 +74,8 @@ impl Handover {
         claims.chain(self.forward_payload_header.as_deref())
     }
 
-    /// The fields for a token with this payload. A claim that is absent, or that no field can
-    /// carry, has none.
+    /// The fields for a token with this payload. A claim that is absent, null or an empty list has
+    /// none.
     pub fn headers(&self, payload: &[u8]) -> Vec<(&str, String)> {
         if !self.has_own_headers() {
             return Vec::new();
@@ -78,25 +91,44 @@ impl Handover {
     }
 }
 
-/// A claim as text: lists joined by commas, as RFC 9110 §5.3 has it; objects as JSON.
+/// What stands for itself in no value: what separates the elements of a list, and what a field
+/// cannot carry (RFC 9110 §5.5) or servers read in different ways. `percent_encoding` adds what is
+/// beyond ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b',');
+
+/// A claim as text. Of a list, the texts of the elements with commas between (RFC 9110 §5.6.1);
+/// since these have none, `["a,b"]` is no `["a","b"]`, nor is the string `a,b`.
 fn field_value(claim: &Value) -> Option<String> {
-    let text = match claim {
-        Value::Null => return None,
-        Value::Array(elements) => elements
-            .iter()
-            .filter_map(field_value)
-            .collect::<Vec<_>>()
-            .join(","),
+    match claim {
+        Value::Null => None,
+        Value::Array(elements) if elements.is_empty() => None,
+        Value::Array(elements) => {
+            let texts: Vec<_> = elements.iter().map(element).collect();
+            Some(texts.join(","))
+        }
+        other => Some(element(other)),
+    }
+}
+
+/// A string as it is and anything else as JSON, percent-encoded where need be.
+fn element(value: &Value) -> String {
+    let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    // RFC 9110 §5.5: control characters could end the field and begin another.
-    (!text.chars().any(char::is_control)).then_some(text)
+    // RFC 9110 §5.5: spaces around a value are not part of it.
+    let inside = text.trim_matches(' ');
+    let before = text.len() - text.trim_start_matches(' ').len();
+    let after = text.len() - before - inside.len();
+    let space = |count| "%20".repeat(count);
+    let inside = utf8_percent_encode(inside, ESCAPED);
+    format!("{}{inside}{}", space(before), space(after))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -129,10 +161,74 @@ mod tests {
         );
     }
 
+    /// What a claim becomes; none where it has no field.
+    fn value_of(claim: &Value) -> Option<String> {
+        let payload = json!({ "c": claim }).to_string();
+        let handover = handover(&["c"]);
+        let field = handover.headers(payload.as_bytes()).pop();
+        field.map(|(_, value)| value)
+    }
+
+    #[test]
+    fn a_list_is_no_string_with_commas() {
+        for (claim, value) in [
+            (json!(["a", "b"]), "a,b"),
+            (json!("a,b"), "a%2Cb"),
+            (json!(["a,b"]), "a%2Cb"),
+            (json!("a%2Cb"), "a%252Cb"),
+            (json!(["a,b", "c"]), "a%2Cb,c"),
+            (json!([["a", "b"], "c"]), "[\"a\"%2C\"b\"],c"),
+            (json!({"x": 1, "y": "b,c"}), "{\"x\":1%2C\"y\":\"b%2Cc\"}"),
+            (json!(["a", null]), "a,null"),
+            (json!(["a", ""]), "a,"),
+            (json!(["a "]), "a%20"),
+            (json!(["  a b", " "]), "%20%20a b,%20"),
+            (json!(""), ""),
+        ] {
+            assert_eq!(value_of(&claim).as_deref(), Some(value), "{claim}");
+        }
+        assert_eq!(value_of(&json!([])), None);
+    }
+
+    #[test]
+    fn lists_of_strings_are_told_apart() {
+        let texts = [
+            "", "a", "b", ",", "a,b", "%2C", "%", "\u{c4}", "\n", " ", "[]", "null",
+        ];
+        let mut seen = std::collections::HashMap::new();
+        for one in texts {
+            for two in texts {
+                let claim = json!([one, two]);
+                let before = seen.insert(value_of(&claim).unwrap(), claim.clone());
+                assert_eq!(before, None, "{claim}");
+            }
+            // A list of one is as its element.
+            let before = seen.insert(value_of(&json!(one)).unwrap(), json!(one));
+            assert_eq!(before, None, "{one}");
+            assert_eq!(value_of(&json!([one])), value_of(&json!(one)));
+        }
+    }
+
     #[test]
     fn no_claim_can_begin_another_field() {
-        let payload = br#"{"sub":"me\r\nx-admin: true","tab":"a\tb","nul":"\u0000"}"#;
-        assert!(handover(&["sub", "tab", "nul"]).headers(payload).is_empty());
+        for (claim, value) in [
+            ("me\r\nx-admin: true", "me%0D%0Ax-admin: true"),
+            ("a\tb", "a%09b"),
+            ("\u{0}", "%00"),
+            ("\u{7f}", "%7F"),
+            // A line end to those who read Latin-1, or only the lower byte.
+            ("\u{85}", "%C2%85"),
+            ("\u{10a}", "%C4%8A"),
+            ("J\u{fc}rgen", "J%C3%BCrgen"),
+        ] {
+            assert_eq!(value_of(&json!(claim)).as_deref(), Some(value));
+            assert_eq!(value_of(&json!([claim, 1])), Some(format!("{value},1")));
+        }
+        let nested = value_of(&json!({"a\n": "b\r"})).unwrap();
+        assert!(
+            nested.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{nested}"
+        );
     }
 
     #[test]
@@ -163,5 +259,21 @@ mod tests {
             assert!(!handover.reserves(name), "{name}");
         }
         assert!(!Handover::default().has_own_headers());
+    }
+
+    #[test]
+    fn nor_is_a_trailer() {
+        let handover = handover(&["sub"]);
+        for name in [
+            "x-sub",
+            "x_sub",
+            "authorization",
+            "cookie",
+            "proxy-authorization",
+        ] {
+            assert!(!handover.permits_trailer(name), "{name}");
+        }
+        assert!(handover.permits_trailer("grpc-status"));
+        assert!(!Handover::default().permits_trailer("authorization"));
     }
 }

@@ -82,15 +82,14 @@ impl Machine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::Algorithm;
     use crate::audience::Audience;
     use crate::nonce::{Nonce, NonceClaim, VoidNonceStore};
     use crate::policy::ClaimsVerifier;
     use crate::signature::PureRust;
     use crate::testing::{NOW, TestSigner};
-    use crate::token::limits::DEFAULT_MAX_SIZE;
     use serde_json::{Value, json};
     use std::collections::HashSet;
-    use std::time::Duration;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -161,14 +160,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy {
-            max_token_size: DEFAULT_MAX_SIZE,
-            audience: Audience::new("https://api"),
-            max_skew: Duration::from_secs(60),
-            max_ttl: Duration::from_secs(300),
-            not_issued_before: None,
-            claims_verifiers: Vec::new(),
-        }
+        Policy::new(Audience::new("https://api"))
     }
 
     /// What becomes of good claims with one changed.
@@ -303,6 +295,19 @@ mod tests {
             World::default().verify(&policy(), &token).unwrap_err(),
             Refusal::Signature
         );
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_in_the_list_is_refused_before_its_key_is_asked_for() {
+        let token = TestSigner::service().token("n1");
+        let mut policy = policy();
+        policy.algorithms = vec![Algorithm::Rs512, Algorithm::Es256];
+        let mut world = World::default();
+        let refusal = world.verify(&policy, &token).unwrap_err();
+        assert_eq!(refusal, Refusal::Algorithm);
+        assert!(world.wanted.is_empty());
+        policy.algorithms.push(Algorithm::Rs256);
+        world.verify(&policy, &token).unwrap();
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a verifier demands of a token, beyond its signature.
 
+use crate::algorithm::Algorithm;
 use crate::audience::Audience;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::token::limits::DEFAULT_MAX_SIZE;
 use crate::token::{Claims, Token};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -14,6 +16,8 @@ pub struct Policy {
     pub max_token_size: usize,
     /// The expected `aud`.
     pub audience: Audience,
+    /// The `alg` that tokens may have; a key may permit fewer.
+    pub algorithms: Vec<Algorithm>,
     /// How far a signer's clock may be ahead.
     pub max_skew: Duration,
     /// The longest permitted `exp` − `iat`.
@@ -32,6 +36,27 @@ pub enum ClaimsVerifier {
 }
 
 impl Policy {
+    /// The demands that stand unless configured otherwise.
+    pub fn new(audience: Audience) -> Self {
+        Self {
+            max_token_size: DEFAULT_MAX_SIZE,
+            audience,
+            algorithms: Algorithm::ALL.to_vec(),
+            max_skew: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(300),
+            not_issued_before: None,
+            claims_verifiers: Vec::new(),
+        }
+    }
+
+    /// How the token is signed.
+    pub(crate) fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), Refusal> {
+        match self.algorithms.contains(&algorithm) {
+            true => Ok(()),
+            false => Err(Refusal::Algorithm),
+        }
+    }
+
     /// Whom the token is for and when it is valid.
     pub(crate) fn check_registered(&self, claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
         if !claims

@@ -69,6 +69,7 @@ impl CurrentToken {
     /// Takes the text of a token apart and checks what can be known without its key.
     pub fn check(compact: &str, policy: &Policy, now: Timestamp) -> Result<Self, Refusal> {
         let token = Token::parse_up_to(policy.max_token_size, compact)?;
+        policy.check_algorithm(token.algorithm())?;
         policy.check_registered(token.claims(), now)?;
         Ok(Self {
             token: Rc::new(token),
@@ -107,9 +108,8 @@ fn prove(
     verifier: &dyn SignatureVerifier,
     policy: &Policy,
 ) -> Result<(), Refusal> {
-    if !key.permits(token.algorithm()) {
-        return Err(KeyProblem::Unusable.into());
-    }
+    let key = key.for_algorithm(token.algorithm());
+    let key = key.ok_or(KeyProblem::Unusable)?;
     if !verifier.verify(
         token.algorithm(),
         key,

@@ -18,7 +18,6 @@ use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::policy::Policy;
 use jwt_core::time::Timestamp;
-use jwt_core::token::limits::DEFAULT_MAX_SIZE;
 use room::Grace;
 use std::time::Duration;
 
@@ -51,14 +50,7 @@ impl Rules {
     /// New keys await approval; tokens live five minutes at most and may be a minute ahead.
     pub fn new(audience: impl Into<String>) -> Self {
         Self {
-            policy: Policy {
-                max_token_size: DEFAULT_MAX_SIZE,
-                audience: Audience::new(audience),
-                max_skew: Duration::from_secs(60),
-                max_ttl: Duration::from_secs(300),
-                not_issued_before: None,
-                claims_verifiers: Vec::new(),
-            },
+            policy: Policy::new(Audience::new(audience)),
             approval: Approval::default(),
             grace: Duration::ZERO,
             pending_life: PENDING_LIFE,

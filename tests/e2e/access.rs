@@ -1,11 +1,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
-use jwtproxy_tests::client::{Answer, Prepared};
+use jwtproxy_tests::client::{Answer, Prepared, exchange_bytes};
+use jwtproxy_tests::own_envoy::OwnEnvoy;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
 use jwtproxy_tests::upstream::Upstream;
 use jwtproxy_tests::verifier::Verifier;
+use std::net::SocketAddr;
+use std::path::Path;
 
 async fn send(verifier: &Verifier, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
     let mut request = Request::builder()
@@ -72,6 +75,146 @@ async fn excluded_paths_need_no_token_and_nothing_else_gets_in_by_them() {
         200
     );
     verifier.expect_metric("jwtproxy_exempt", 6).await;
+}
+
+/// What is open, and what each of these might become behind it.
+const ODD_PATHS: [&str; 30] = [
+    "/static/..;/admin",
+    "/static/..;x=y/admin",
+    "/static/..%3b/admin",
+    "/static/..%3B/admin",
+    "/static/.;/../admin",
+    "/static/%252e%252e/admin",
+    "/static/%25252e%25252e/admin",
+    "/static/.%252e/admin",
+    "/static/%252e%252e%252fadmin",
+    "/static/%c0%ae%c0%ae/admin",
+    "/static/%c0%2e%c0%2e/admin",
+    "/static/%e0%80%ae%e0%80%ae/admin",
+    "/static/..%c0%afadmin",
+    "/static/..%252fadmin",
+    "/static/..%255cadmin",
+    "/static/..%ef%bc%8fadmin",
+    "/static/%ef%bc%8e%ef%bc%8e/admin",
+    "/static/%u002e%u002e/admin",
+    "/static/..%20/admin",
+    "/static/.../admin",
+    "/static/%00",
+    "/static/x%0d%0aHost:%20admin",
+    "/static/x%0a",
+    "/static/%09",
+    "/static/%1f",
+    "/static/%7f",
+    "/static/%c2%85",
+    "/static/%e2%80%8b",
+    "/static/a%3fb",
+    "/static/%",
+];
+
+/// Written as they are, since a client's library would put some of them right.
+async fn get_raw(address: SocketAddr, path: &[u8]) -> String {
+    let head = b" HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n";
+    let request = [b"GET ", path, head].concat();
+    let answer = exchange_bytes(address, &request).await;
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_servers_may_read_otherwise_needs_a_token() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let extra = "excludes: [\"/static/.*\", \"/.*[.]css\"]";
+    let verifier = Verifier::start(&upstream, &registry, extra).await;
+    for path in ODD_PATHS {
+        let status = get_raw(verifier.address(), path.as_bytes()).await;
+        assert!(status == "403" || status == "400", "{path}: {status}");
+    }
+    for path in [
+        b"/admin;.css".as_slice(),
+        b"/admin%00.css",
+        b"/admin%3f.css",
+        b"/admin%23.css",
+        b"/admin#.css",
+        b"/static/caf\xc3\xa9",
+        b"/static/\x80",
+        b"/static/\x01",
+        b"/static/.\t./admin",
+        b"/static/%2\te%2e/admin",
+        b"/static/.\t.\\admin",
+    ] {
+        let status = get_raw(verifier.address(), path).await;
+        let shown = path.escape_ascii();
+        assert!(status == "403" || status == "400", "{shown}: {status}");
+    }
+    assert!(upstream.received().is_empty());
+    for path in [
+        "/static/a%20b",
+        "/static/caf%C3%A9",
+        "/static/.well-known/x",
+        "/static/@scope/x(1)~.js?../%2e%2e/;",
+        "/a/b.css",
+    ] {
+        let status = get_raw(verifier.address(), path.as_bytes()).await;
+        assert_eq!(status, "200", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_path_needs_a_token() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "excludes: [\"/.*\"]").await;
+    for (length, status) in [(4096, "200"), (4097, "403"), (50_000, "403")] {
+        let path = format!("/{}", "a".repeat(length - 1));
+        assert_eq!(get_raw(verifier.address(), path.as_bytes()).await, status);
+    }
+}
+
+/// What counts is the path that the upstream gets: Envoy makes it normal before the filter sees it,
+/// where it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exempt_path_is_the_one_that_the_upstream_gets() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "excludes: [/healthz]").await;
+    let spellings = [
+        "/healthz",
+        "//healthz",
+        "/x/../healthz",
+        "/./healthz",
+        "///x/%2e%2E//healthz",
+    ];
+    for path in spellings {
+        assert_eq!(
+            get_raw(verifier.address(), path.as_bytes()).await,
+            "200",
+            "{path}"
+        );
+    }
+    let received = upstream.received();
+    assert_eq!(received.len(), spellings.len());
+    for request in received {
+        assert_eq!(request["path"], "/healthz");
+    }
+
+    // An Envoy that hands paths on as they come.
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/examples/http_filters.yaml");
+    let example = std::fs::read_to_string(example).unwrap();
+    let as_they_come = |bootstrap: String| {
+        let bootstrap = bootstrap.replace("normalize_path: true", "normalize_path: false");
+        let bootstrap = bootstrap.replace("merge_slashes: true", "merge_slashes: false");
+        bootstrap.replace("max_ttl: 5m", "excludes: [/healthz, \"/static/.*\"]")
+    };
+    let (api, registry) = (upstream.address(), registry.address());
+    let envoy = OwnEnvoy::start_changed(&example, api, registry, as_they_come).await;
+    assert_eq!(get_raw(envoy.address(), b"/healthz").await, "200");
+    let odd = [
+        "/static/../admin",
+        "/static/%2e%2e/admin",
+        "/static/..\\admin",
+        "/static//x",
+    ];
+    for path in spellings[1..].iter().chain(&odd).chain(&ODD_PATHS) {
+        let status = get_raw(envoy.address(), path.as_bytes()).await;
+        assert!(status == "403" || status == "400", "{path}: {status}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

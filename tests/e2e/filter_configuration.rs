@@ -5,7 +5,6 @@ use jwt_core::config::filter::Cache;
 use jwt_core::config::verifier::{Access, NonceStorage, Rules};
 use jwt_core::handover::Handover;
 use jwt_core::policy::Policy;
-use jwt_core::token::limits::DEFAULT_MAX_SIZE;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
@@ -21,14 +20,7 @@ fn verifier() -> VerifierProxy {
         shutdown_timeout: Duration::ZERO,
         upstream: Upstream::parse("http://127.0.0.1:1/").unwrap(),
         rules: Rules {
-            policy: Policy {
-                max_token_size: DEFAULT_MAX_SIZE,
-                audience: Audience::new("x"),
-                max_skew: Duration::ZERO,
-                max_ttl: Duration::ZERO,
-                not_issued_before: None,
-                claims_verifiers: Vec::new(),
-            },
+            policy: Policy::new(Audience::new("x")),
             nonce_storage: NonceStorage::Void,
             access: Access::default(),
             handover: Handover::default(),

@@ -1,6 +1,6 @@
 use jwtproxy_tests::certificates::TestCa;
 use jwtproxy_tests::front::{Front, Hello};
-use jwtproxy_tests::grpc::{GrpcAnswer, GrpcService, MESSAGE, call};
+use jwtproxy_tests::grpc::{FORGED_TRAILERS, GrpcAnswer, GrpcService, MESSAGE, call};
 use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens::{self, AUDIENCE};
@@ -19,6 +19,25 @@ fn assert_served(answer: &GrpcAnswer) {
     assert_eq!(answer.data, [MESSAGE, MESSAGE].concat());
     assert_eq!(answer.trailers["grpc-status"], "0");
     assert_eq!(answer.trailers["x-sent"], "by the client");
+    assert!(!answer.trailers.contains_key("authorization"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_trailer_carries_a_token_or_what_only_a_token_can_say() {
+    let (service, registry) = (GrpcService::start().await, TestRegistry::start().await);
+    let extra = "excludes: [/test.Echo/Chat]\n\
+                 claim_to_headers: [{claim_name: sub, header_name: X-Jwt-Sub}]";
+    let exempt = Verifier::start_before(service.address(), &registry, extra).await;
+    let extra = "claim_to_headers: [{claim_name: sub, header_name: X-Jwt-Sub}]";
+    let verified = Verifier::start_before(service.address(), &registry, extra).await;
+    let bearer = format!("Bearer {}", tokens::good());
+    for (verifier, authorization) in [(&exempt, None), (&verified, Some(&*bearer))] {
+        let answer = call_with(verifier.address(), authorization).await;
+        assert_served(&answer);
+        for name in FORGED_TRAILERS {
+            assert!(!answer.trailers.contains_key(name), "{name}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,7 @@ async fn the_upstream_gets_the_claims_and_not_the_token() {
         assert_eq!(
             received(&answer),
             [
+                "x-jwt-evil: x%0D%0Ax-jwt-sub: root".into(),
                 format!("x-jwt-payload: {payload}"),
                 "x-jwt-roles: a,b".into(),
                 "x-jwt-sub: me".into()
@@ -115,9 +116,79 @@ async fn without_a_token_nobody_can_claim_anything() {
     let answer = send(
         &verifier,
         "/open",
-        &[("x-jwt-sub", "root"), ("x-jwt-payload", "x")],
+        &[
+            ("x-jwt-sub", "root"),
+            ("X-JWT-ROLES", "admin"),
+            ("x_jwt_sub", "root"),
+            ("x-jwt_roles", "admin"),
+            ("x-jwt-payload", "x"),
+            ("x_jwt_payload", "x"),
+        ],
     )
     .await;
     assert_eq!(answer.code(), 200, "{answer:?}");
     assert!(received(&answer).is_empty(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_arrives_as_no_string_does() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, EXTRA).await;
+    let mut seen = Vec::new();
+    for roles in [
+        json!(["a", "b"]),
+        json!("a,b"),
+        json!(["a,b", "c"]),
+        json!("a%2Cb"),
+        json!("J\u{fc}rgen"),
+    ] {
+        let (token, _) = token(&json!({ "roles": roles }));
+        let bearer = format!("Bearer {token}");
+        let answer = send(&verifier, "/", &[("authorization", &bearer)]).await;
+        let line = received(&answer).pop().unwrap();
+        seen.push(line);
+    }
+    assert_eq!(
+        seen,
+        [
+            "x-jwt-roles: a,b",
+            "x-jwt-roles: a%2Cb",
+            "x-jwt-roles: a%2Cb,c",
+            "x-jwt-roles: a%252Cb",
+            "x-jwt-roles: J%C3%BCrgen",
+        ]
+    );
+}
+
+/// They go on unless configured otherwise, since they may be the upstream's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_not_verified_stop_here_if_so_configured() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let forged = format!("Bearer {}", tokens::forged());
+    let two = format!("{forged},{forged}");
+    for (configured, goes_on) in [("", true), ("forward_unverified: false", false)] {
+        let extra = format!("excludes: [/open]\ncookies_enabled: true\n{configured}");
+        let verifier = Verifier::start(&upstream, &registry, &extra).await;
+        for authorization in [forged.as_str(), two.as_str(), "Basic eDp5", "bearer\tx"] {
+            let fields = [
+                ("authorization", authorization),
+                ("cookie", "a=b; access_token=x"),
+            ];
+            let answer = send(&verifier, "/open", &fields).await;
+            assert_eq!(answer.code(), 200, "{answer:?}");
+            let expected = match goes_on {
+                true => vec![
+                    format!("authorization: {authorization}"),
+                    "cookie: a=b; access_token=x".into(),
+                ],
+                false => vec!["cookie: a=b".into()],
+            };
+            assert_eq!(received(&answer), expected);
+        }
+        // What is verified is not concerned.
+        let (token, _) = token(&json!({}));
+        let bearer = format!("Bearer {token}");
+        let answer = send(&verifier, "/", &[("authorization", &bearer)]).await;
+        assert_eq!(received(&answer), [format!("authorization: {bearer}")]);
+    }
 }

@@ -163,3 +163,20 @@ async fn expired_keys_are_refused_by_what_the_registry_says() {
     let answer = client::get_with_token(verifier.address(), &token).await;
     assert_refused(&answer, "expired or was revoked");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_algorithm_that_is_not_in_the_list_is_refused_before_its_key_is_fetched() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "algorithms: [ES256, EdDSA]").await;
+    for token in [
+        tokens::good(),
+        with_header(&json!({"alg": "PS256", "kid": "k1"})),
+    ] {
+        let answer = client::get_with_token(verifier.address(), &token).await;
+        assert_refused(&answer, "\"alg\" is not accepted");
+    }
+    assert_eq!(registry.requests("svc", "k1"), 0);
+    let verifier = Verifier::start(&upstream, &registry, "algorithms: [RS256]").await;
+    let answer = client::get_with_token(verifier.address(), &tokens::good()).await;
+    assert_eq!(answer.code(), 200, "{answer:?}");
+}

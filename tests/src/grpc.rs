@@ -91,8 +91,11 @@ async fn serve(stream: TcpStream) -> Result<(), h2::Error> {
     Ok(())
 }
 
+/// What no client of ours has to say in its trailers.
+pub const FORGED_TRAILERS: [&str; 3] = ["authorization", "x-jwt-sub", "x_jwt_sub"];
+
 /// Calls `/test.Echo/Chat` over this connection: sends two messages, the second once the first has
-/// come back, and a trailer.
+/// come back, and trailers, [`FORGED_TRAILERS`] among them.
 pub async fn call(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     authority: &str,
@@ -119,6 +122,9 @@ pub async fn call(
         data.extend(read(&mut body).await);
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sent", HeaderValue::from_static("by the client"));
+        for name in FORGED_TRAILERS {
+            trailers.insert(name, HeaderValue::from_static("forged"));
+        }
         let _ = messages.send_trailers(trailers);
     }
     GrpcAnswer {

@@ -14,7 +14,6 @@ use jwt_core::excludes::Exclude;
 use jwt_core::nonce::{Nonce, NonceClaim, VoidNonceStore};
 use jwt_core::signature::PureRust;
 use jwt_core::testing::{NOW, TestSigner};
-use jwt_core::token::limits::DEFAULT_MAX_SIZE;
 use std::time::Duration;
 
 fn now() -> Timestamp {
@@ -27,14 +26,7 @@ fn later(seconds: i64) -> Timestamp {
 
 fn rules() -> Rules {
     Rules {
-        policy: Policy {
-            max_token_size: DEFAULT_MAX_SIZE,
-            audience: Audience::new("https://api"),
-            max_skew: Duration::from_secs(60),
-            max_ttl: Duration::from_secs(300),
-            not_issued_before: None,
-            claims_verifiers: Vec::new(),
-        },
+        policy: Policy::new(Audience::new("https://api")),
         nonce_storage: NonceStorage::Void,
         access: Access::default(),
         handover: Handover::default(),

@@ -100,6 +100,7 @@ impl Plugin {
             }
             Decision::Exempt => {
                 self.remove_reserved_headers();
+                replace(self.gate.borrow().without_unverified(&HostHead));
                 Action::Continue
             }
             Decision::Refuse(refused) => {
@@ -121,10 +122,7 @@ impl Plugin {
             let _ = hostcalls::set_property(vec![CLAIMS_PROPERTY], Some(token.payload()));
         }
         if !handover.forward {
-            for Stripped { name, value } in gate.without_token(&HostHead) {
-                let map = MapType::HttpRequestHeaders;
-                let _ = hostcalls::set_map_value_bytes(map, name, value.as_deref());
-            }
+            replace(gate.without_token(&HostHead));
         }
     }
 
@@ -143,6 +141,18 @@ impl Plugin {
         }
     }
 
+    /// Removes from the trailer section what must not reach the upstream there.
+    pub(super) fn clean_trailers(&self) {
+        const MAP: MapType = MapType::HttpRequestTrailers;
+        let gate = self.gate.borrow();
+        let names = hostcalls::get_map_bytes(MAP).unwrap_or_default();
+        for (name, _) in names {
+            if !gate.handover().permits_trailer(&name) {
+                let _ = hostcalls::set_map_value(MAP, &name, None);
+            }
+        }
+    }
+
     fn refuse(&self, refused: &Refused, now: Timestamp) {
         let gate = self.gate.borrow();
         let label = refused.refusal.label();
@@ -158,6 +168,13 @@ impl Plugin {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let _ = hostcalls::send_http_response(status, headers, Some(body.as_bytes()));
+    }
+}
+
+fn replace(fields: Vec<Stripped>) {
+    for Stripped { name, value } in fields {
+        let map = MapType::HttpRequestHeaders;
+        let _ = hostcalls::set_map_value_bytes(map, name, value.as_deref());
     }
 }
 

@@ -32,6 +32,13 @@ impl HttpContext for Stream {
         plugin.see_to_work();
         plugin.carry_out(&decision, now)
     }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if let Some(plugin) = &self.plugin {
+            plugin.clean_trailers();
+        }
+        Action::Continue
+    }
 }
 
 /// The host deletes the context of a stream that has ended. No call of ours runs meanwhile, so the

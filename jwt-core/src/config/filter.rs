@@ -373,6 +373,8 @@ mod tests {
         tree["nonce_storage"] = json!({"type": "void"});
         tree["max_ttl"] = json!("90s");
         tree["excludes"] = json!(["/healthz", "/static/.*"]);
+        tree["algorithms"] = json!(["ES256", "EdDSA"]);
+        tree["forward_unverified"] = json!(false);
         tree["auth_redirect_url"] = json!("https://login.example/");
         tree["cookies_enabled"] = json!(true);
         tree["forward"] = json!(false);
@@ -380,6 +382,8 @@ mod tests {
         let written = read(&tree).unwrap().to_json();
         assert_eq!(read(&written).unwrap().to_json(), written);
         assert_eq!(written["max_ttl"], "90s");
+        assert_eq!(written["algorithms"], json!(["ES256", "EdDSA"]));
+        assert_eq!(written["forward_unverified"], false);
         assert_eq!(written["excludes"][1], "/static/.*");
         assert_eq!(written["claim_to_headers"][0]["header_name"], "x-sub");
         assert_eq!(written["claims_verifiers"][0]["options"]["role"], "admin");
@@ -393,7 +397,8 @@ mod tests {
             "key_server": {"type": "preshared", "options": {"issuer": "svc", "public_key": "x"}},
             "nonce_storage": {"type": "redis"},
             "claims_verifiers": [{"type": "static"}],
-            "excludes": ["healthz"],
+            "algorithms": ["RS256", "HS256"],
+            "excludes": ["healthz", "/(a{1,100}){1,100}"],
             "auth_redirect_url": "/login",
             "claim_to_headers": [{"claim_name": "sub", "header_name": "Host"}],
         }));
@@ -404,12 +409,50 @@ mod tests {
             "key_server.options.key_id: missing",
             "key_server.options: public_key: expected a PEM block",
             "nonce_storage.type: found \"redis\", expected one of local, void",
+            "algorithms[1]: found \"HS256\", expected an algorithm, such as RS256, RS384,",
             "excludes[0]: found \"healthz\", expected a path",
+            "excludes[1]: found \"/(a{1,100}){1,100}\", expected a regular expression that takes",
             "auth_redirect_url: found \"/login\", expected an http or https URL",
             "claim_to_headers[0].header_name: found \"Host\"",
             "claims_verifiers[0]: expected \"options\" with at least one claim",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_list_of_algorithms_is_every_one_and_an_empty_list_is_a_mistake() {
+        let mut tree = keyregistry();
+        let algorithms = read(&tree).unwrap().rules.policy.algorithms;
+        assert_eq!(algorithms, crate::algorithm::Algorithm::ALL);
+        tree["algorithms"] = json!([]);
+        assert!(mistakes(&tree).contains("\"algorithms\" with at least one"));
+    }
+
+    #[test]
+    fn hosts_and_ports_are_those_of_urls() {
+        for authority in [
+            "registry:+8888",
+            "[0:0]",
+            "a\r\nx-y: z",
+            "user@registry",
+            "a/b",
+        ] {
+            let mut tree = keyregistry();
+            tree["key_server"]["options"]["authority"] = json!(authority);
+            let text = mistakes(&tree);
+            assert!(
+                text.contains("key_server.options.authority: found"),
+                "{text}"
+            );
+        }
+        for url in ["http://", "http://[0:0]/", "https://a:+80/", "https://[::1"] {
+            let mut tree = keyregistry();
+            tree["auth_redirect_url"] = json!(url);
+            assert!(
+                mistakes(&tree).contains("auth_redirect_url: found"),
+                "{url}"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::duration;
 use super::reader::{self, Expected, Section};
+use crate::algorithm::Algorithm;
 use crate::audience::Audience;
 use crate::authority::HostAndPort;
 use crate::excludes::Exclude;
@@ -86,15 +87,37 @@ fn policy(section: &mut Section<'_>) -> Option<Policy> {
     let max_token_size = section
         .field("max_token_size")
         .or(DEFAULT_MAX_SIZE as u32, reader::integer(TOKEN_SIZES));
+    let algorithms = algorithms(section);
     Some(Policy {
         max_token_size: max_token_size?.try_into().ok()?,
         audience: Audience::new(audience?),
+        algorithms: algorithms?,
         max_skew: max_skew?,
         max_ttl: max_ttl?,
         // What the restart guard sets when the verifier starts.
         not_issued_before: None,
         claims_verifiers: claims_verifiers?,
     })
+}
+
+/// All, unless there is a list.
+fn algorithms(section: &mut Section<'_>) -> Option<Vec<Algorithm>> {
+    let field = section.field("algorithms");
+    if !field.is_present() {
+        return Some(Algorithm::ALL.to_vec());
+    }
+    let algorithms = field.list(algorithm)?;
+    if algorithms.is_empty() {
+        section.mistake("expected \"algorithms\" with at least one algorithm");
+        return None;
+    }
+    Some(algorithms)
+}
+
+fn algorithm(value: &Value) -> Result<Algorithm, Expected> {
+    let found = value.as_str().and_then(Algorithm::from_name);
+    let names = || Algorithm::ALL.map(Algorithm::name).join(", ");
+    found.ok_or_else(|| format!("an algorithm, such as {}", names()))
 }
 
 fn claims_verifier(section: &mut Section<'_>) -> Option<ClaimsVerifier> {
@@ -178,6 +201,9 @@ fn absolute_url(value: &Value) -> Result<String, Expected> {
 
 fn handover(section: &mut Section<'_>) -> Option<Handover> {
     let forward = section.field("forward").or(true, reader::boolean);
+    let forward_unverified = section
+        .field("forward_unverified")
+        .or(true, reader::boolean);
     let payload = section
         .field("forward_payload_header")
         .or(None, |value| header_name(value).map(Some));
@@ -187,6 +213,7 @@ fn handover(section: &mut Section<'_>) -> Option<Handover> {
         .or(false, reader::boolean);
     Some(Handover {
         forward: forward?,
+        forward_unverified: forward_unverified?,
         forward_payload_header: payload?,
         claim_to_headers: claims?,
         claims_in_filter_state: filter_state?,
@@ -243,6 +270,10 @@ pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
         ("max_token_size", json!(policy.max_token_size)),
         ("max_skew", json!(duration::format(policy.max_skew))),
         ("max_ttl", json!(duration::format(policy.max_ttl))),
+        (
+            "algorithms",
+            policy.algorithms.iter().map(|it| it.name()).collect(),
+        ),
         ("claims_verifiers", json!(claims_verifiers)),
         ("nonce_storage", write_nonce_storage(*nonce_storage)),
         (
@@ -253,6 +284,7 @@ pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
         ("cookies_enabled", json!(access.cookies_enabled)),
         ("auth_redirect_url", json!(access.auth_redirect_url)),
         ("forward", json!(handover.forward)),
+        ("forward_unverified", json!(handover.forward_unverified)),
         (
             "forward_payload_header",
             json!(handover.forward_payload_header),

@@ -9,12 +9,10 @@ use crate::refusal::{KeyProblem, Refusal};
 use crate::signature::{PureRust, SignatureVerifier};
 use crate::testing::{NOW, TestSigner};
 use crate::time::Timestamp;
-use crate::token::limits::DEFAULT_MAX_SIZE;
 use crate::verify::VerifiedToken;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -85,14 +83,7 @@ fn service_key() -> Rc<PublicKey> {
 }
 
 fn policy() -> Policy {
-    Policy {
-        max_token_size: DEFAULT_MAX_SIZE,
-        audience: Audience::new("https://api"),
-        max_skew: Duration::from_secs(60),
-        max_ttl: Duration::from_secs(300),
-        not_issued_before: None,
-        claims_verifiers: Vec::new(),
-    }
+    Policy::new(Audience::new("https://api"))
 }
 
 fn token(token_id: &str) -> String {
