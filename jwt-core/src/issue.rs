@@ -1,5 +1,6 @@
 //! Making tokens: what a signer puts on a request.
 
+use crate::registry_token::CLAIM;
 use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,8 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The claims that a signer fills itself (RFC 7519 §4.1).
-pub const RESERVED_CLAIMS: [&str; 6] = ["iss", "aud", "iat", "nbf", "exp", "jti"];
+/// The claims that a signer fills itself (RFC 7519 §4.1), and the one of tokens for the registry,
+/// which no request gets.
+pub const RESERVED_CLAIMS: [&str; 7] = ["iss", "aud", "iat", "nbf", "exp", "jti", CLAIM];
 
 /// How a signer fills the claims of its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +39,21 @@ impl Issuer {
         nonce: &str,
         now: Timestamp,
     ) -> String {
+        self.signing_input_of_type("JWT", audience, extra, nonce, now)
+    }
+
+    pub(crate) fn signing_input_of_type(
+        &self,
+        typ: &str,
+        audience: &str,
+        extra: &Map<String, Value>,
+        nonce: &str,
+        now: Timestamp,
+    ) -> String {
         let header = Header {
             alg: self.algorithm,
             kid: &self.key_id,
-            typ: "JWT",
+            typ,
         };
         let claims = Claims {
             iss: &self.issuer,
@@ -155,7 +168,7 @@ mod tests {
         let input = issuer.signing_input("aud", &extra, "n0nce", now);
         let claims = &segments(&input)[1];
         assert_eq!(claims["tenant"], json!({"id": 7}));
-        assert_eq!(claims.as_object().unwrap().len(), RESERVED_CLAIMS.len() + 1);
+        assert_eq!(claims.as_object().unwrap().len(), 6 + 1);
     }
 
     #[test]

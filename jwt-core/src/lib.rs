@@ -26,6 +26,7 @@ pub mod policy;
 pub mod rate_limit;
 pub mod refusal;
 pub mod registry;
+pub mod registry_token;
 pub mod shared_key;
 pub mod signature;
 #[cfg(any(test, feature = "testing"))]

@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The token asks for an extension we do not know (RFC 7515 §4.1.11).
     #[error("the token has a critical header parameter that is not understood")]
     Critical,
+    /// RFC 8725 §3.11: a token of one kind is not one of another.
+    #[error("the token is for a key registry, not for a request")]
+    RegistryToken,
     /// RFC 7519 §4.1.3.
     #[error("the token is for another audience")]
     Audience,
@@ -114,6 +117,7 @@ impl Refusal {
             Self::Malformed(_) | Self::Missing(_) | Self::WrongType { .. } => "malformed",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical_header",
+            Self::RegistryToken => "registry_token",
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -135,13 +139,14 @@ impl Refusal {
 }
 
 /// Every value of [`Refusal::label`].
-pub const LABELS: [&str; 22] = [
+pub const LABELS: [&str; 23] = [
     "missing_token",
     "several_tokens",
     "too_large",
     "malformed",
     "algorithm",
     "critical_header",
+    "registry_token",
     "audience",
     "expired",
     "not_yet_valid",

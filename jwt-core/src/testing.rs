@@ -1,6 +1,7 @@
 //! Tokens for tests, signed with fixed keys.
 
 use crate::key::{KeyName, PublicKey};
+use crate::registry_token::{self, RegistryCall};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rsa::PrivateKey;
@@ -82,6 +83,17 @@ impl TestSigner {
     /// A token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         self.sign_with(&json!({"alg": "RS256", "kid": "k1", "typ": "JWT"}), claims)
+    }
+
+    /// A token for the registry with these claims, which authorizes this call in the name of the
+    /// key `kid`.
+    pub fn sign_call(&self, kid: &str, claims: &Value, call: &RegistryCall) -> String {
+        let mut claims = claims.clone();
+        if let Value::Object(claims) = &mut claims {
+            claims.extend(call.claim());
+        }
+        let header = json!({"alg": "RS256", "kid": kid, "typ": registry_token::TYPE});
+        self.sign_with(&header, &claims)
     }
 
     /// A token with this header and these claims; the signature is always RS256.

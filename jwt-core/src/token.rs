@@ -9,9 +9,11 @@ mod tests;
 use crate::algorithm::Algorithm;
 use crate::key::KeyName;
 use crate::refusal::Refusal;
+use crate::registry_token::TokenKind;
 use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use members::Header;
 
 /// A well-formed compact JWS with the header and the claims every token must have. Nothing of it
 /// is verified.
@@ -23,6 +25,7 @@ pub struct Token {
     signature: Vec<u8>,
     payload: Vec<u8>,
     algorithm: Algorithm,
+    kind: TokenKind,
     key_name: KeyName,
     claims: Claims,
 }
@@ -60,7 +63,11 @@ impl Token {
         if payload.contains('.') {
             return Err(malformed());
         }
-        let (algorithm, key_id) = members::header(&decode(header)?)?;
+        let Header {
+            algorithm,
+            key_id,
+            kind,
+        } = members::header(&decode(header)?)?;
         let payload = decode(payload)?;
         let (issuer, claims) = members::claims(&payload)?;
         Ok(Self {
@@ -68,6 +75,7 @@ impl Token {
             signed: signing_input.len(),
             signature: decode(signature)?,
             algorithm,
+            kind,
             key_name: KeyName::new(issuer, key_id)?,
             claims,
             payload,
@@ -99,6 +107,11 @@ impl Token {
     /// `alg`.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// What its `typ` says it is for.
+    pub fn kind(&self) -> TokenKind {
+        self.kind
     }
 
     /// `iss` and `kid`: the key that is said to have signed.

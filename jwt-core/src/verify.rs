@@ -29,6 +29,7 @@ use crate::key::{KeyName, PublicKey};
 use crate::nonce::{Nonce, NonceClaim};
 use crate::policy::{Policy, check_expiry};
 use crate::refusal::{KeyProblem, Refusal};
+use crate::registry_token::TokenKind;
 use crate::signature::SignatureVerifier;
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -69,6 +70,14 @@ impl CurrentToken {
     /// Takes the text of a token apart and checks what can be known without its key.
     pub fn check(compact: &str, policy: &Policy, now: Timestamp) -> Result<Self, Refusal> {
         let token = Token::parse_up_to(policy.max_token_size, compact)?;
+        if token.kind() == TokenKind::Registry {
+            return Err(Refusal::RegistryToken);
+        }
+        Self::of(token, policy, now)
+    }
+
+    /// Of whatever type the token is: the caller has looked.
+    pub(crate) fn of(token: Token, policy: &Policy, now: Timestamp) -> Result<Self, Refusal> {
         policy.check_algorithm(token.algorithm())?;
         policy.check_registered(token.claims(), now)?;
         Ok(Self {

@@ -17,6 +17,7 @@ use authentication::{check, check_signature, claim, not_entitled, signing_key};
 use jwt_core::audience::Audience;
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::policy::Policy;
+use jwt_core::registry_token::{Accepted, RegistryCall};
 use jwt_core::time::Timestamp;
 use room::Grace;
 use std::time::Duration;
@@ -44,7 +45,12 @@ pub struct Rules {
     pub pending_life: Duration,
     /// How many keys there may be.
     pub bounds: Bounds,
+    /// Which tokens authorize requests.
+    pub accepted: Accepted,
 }
+
+/// The flag that permits [`Accepted::BoundOrLegacy`].
+pub const ACCEPT_LEGACY_TOKENS: &str = "--accept-legacy-tokens";
 
 impl Rules {
     /// New keys await approval; tokens live five minutes at most and may be a minute ahead.
@@ -55,6 +61,7 @@ impl Rules {
             grace: Duration::ZERO,
             pending_life: PENDING_LIFE,
             bounds: Bounds::default(),
+            accepted: Accepted::default(),
         }
     }
 }
@@ -71,6 +78,7 @@ pub struct Publication {
     expires: Option<Timestamp>,
     rotation: Option<u32>,
     source: Source,
+    call: RegistryCall,
 }
 
 /// What became of a publication.
@@ -112,13 +120,13 @@ impl Publication {
     /// Reads a key that is to be published under this name.
     pub fn new(
         name: KeyName,
-        jwk: &[u8],
+        body: &[u8],
         expires: Option<Timestamp>,
         rotation: Option<u32>,
         now: Timestamp,
     ) -> Result<Self, Denied> {
         let malformed = |problem: String| Denied::Malformed(format!("the key: {problem}"));
-        let key = PublicKey::from_jwk(jwk).map_err(|error| malformed(error.to_string()))?;
+        let key = PublicKey::from_jwk(body).map_err(|error| malformed(error.to_string()))?;
         if key.key_id().is_some_and(|kid| kid != name.key_id()) {
             return Err(malformed("its \"kid\" is not the one in the path".into()));
         }
@@ -127,7 +135,9 @@ impl Publication {
         }
         // Whatever else the JWK carries is not kept: anybody can send it, and it takes memory.
         let jwk = PublicJwk::from_json(key.to_jwk(name.key_id()));
+        let expiration = expires.map(Timestamp::seconds);
         Ok(Self {
+            call: RegistryCall::publish(&name, expiration, rotation, body),
             jwk: jwk.map_err(|error| malformed(error.to_string()))?,
             name,
             key,
@@ -191,7 +201,7 @@ pub fn publish(
     token: &str,
     now: Timestamp,
 ) -> Result<Published, Denied> {
-    let token = check(token, &publication.name, rules, now)?;
+    let token = check(token, &publication.call, &publication.name, rules, now)?;
     let signer = token.key_wanted().key_id().to_owned();
     if signer == publication.name.key_id() {
         let agreed = check_signature(token, publication.key.clone(), rules)?;
@@ -221,10 +231,12 @@ pub fn revoke(
     registry: &Registry,
     rules: &Rules,
     name: &KeyName,
+    body: &[u8],
     token: &str,
     now: Timestamp,
 ) -> Result<(), Denied> {
-    let token = check(token, name, rules, now)?;
+    let call = RegistryCall::revoke(name, body);
+    let token = check(token, &call, name, rules, now)?;
     if token.key_wanted() != name {
         return Err(Denied::Forbidden(
             "only the key itself may sign its revocation".into(),

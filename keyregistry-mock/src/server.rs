@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::publication::{Approval, Bounds, Rules};
 use crate::store::Registry;
 use connections::Listening;
+use jwt_core::registry_token::Accepted;
 use recording::RequestLog;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct Options {
     /// Over how many proxies of ours requests come, which append the address of their client to
     /// `X-Forwarded-For`.
     pub trusted_hops: usize,
+    /// Whether the tokens of older signers are taken, which do not bind the request.
+    pub accept_legacy_tokens: bool,
     /// How far the clock of whoever publishes may be ahead.
     pub max_skew: Duration,
     /// The longest lifetime of a token on a request.
@@ -73,6 +76,7 @@ impl Default for Options {
             pending_life: rules.pending_life,
             bounds: rules.bounds,
             trusted_hops: 0,
+            accept_legacy_tokens: false,
             max_skew: rules.policy.max_skew,
             max_ttl: rules.policy.max_ttl,
             tls: None,
@@ -98,6 +102,9 @@ impl Options {
         rules.grace = self.grace;
         rules.pending_life = self.pending_life;
         rules.bounds = self.bounds;
+        if self.accept_legacy_tokens {
+            rules.accepted = Accepted::BoundOrLegacy;
+        }
         rules
     }
 }

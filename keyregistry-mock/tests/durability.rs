@@ -8,6 +8,7 @@
 mod process;
 
 use jwt_core::key::KeyName;
+use jwt_core::registry_token::RegistryCall;
 use jwt_core::testing::TestSigner;
 use jwt_core::time::Timestamp;
 use keyregistry_mock::jwk::PublicJwk;
@@ -35,9 +36,11 @@ fn publication(address: &str, kid: &str) -> (String, String) {
         "jti": NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
     });
     let key = TestSigner::service();
-    let header = json!({"alg": "RS256", "kid": kid});
-    let authorization = format!("Bearer {}", key.sign_with(&header, &claims));
-    (authorization, key.public_key().to_jwk(kid).to_string())
+    let jwk = key.public_key().to_jwk(kid).to_string();
+    let name = KeyName::new("svc".into(), kid.into()).unwrap();
+    let call = RegistryCall::publish(&name, None, None, jwk.as_bytes());
+    let token = key.sign_call(kid, &claims, &call);
+    (format!("Bearer {token}"), jwk)
 }
 
 /// Publishes keys with new names, one after the other, until there is no answer any more, and

@@ -9,103 +9,13 @@
 mod support;
 
 use axum::http::Method;
-use jwt_core::testing::TestSigner;
+use jwt_core::registry_token::RegistryCall;
 use jwt_core::time::Timestamp;
-use keyregistry_mock::{Approval, Clock, Options, Registry, Server};
+use keyregistry_mock::{Approval, Clock, Options};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use support::{Answer, approve, ask, get, start};
-
-fn now() -> i64 {
-    Clock::System.now().seconds()
-}
-
-/// A registry in memory, and its clients.
-struct World {
-    registry: Registry,
-    server: Server,
-}
-
-impl World {
-    async fn new(approval: Approval) -> Self {
-        Self::with(Options {
-            approval,
-            ..Options::default()
-        })
-        .await
-    }
-
-    async fn with(options: Options) -> Self {
-        let registry = Registry::in_memory().unwrap();
-        let server = start(&registry, options).await;
-        Self { registry, server }
-    }
-
-    fn claims(&self) -> Value {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        json!({
-            "iss": "svc",
-            "aud": format!("http://{}", self.server.local_addr()),
-            "iat": now(),
-            "nbf": now() - 60,
-            "exp": now() + 120,
-            "jti": NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
-        })
-    }
-
-    /// A good token, signed as this key.
-    fn token(&self, signer: &TestSigner, kid: &str) -> String {
-        sign(signer, kid, &self.claims())
-    }
-
-    async fn call(&self, method: Method, path: &str, token: &str, jwk: Value) -> Answer {
-        let authorization = format!("Bearer {token}");
-        let url = self.server.url();
-        ask(&url, method, path, Some(&authorization), jwk.to_string()).await
-    }
-
-    async fn put(&self, kid: &str, key: &TestSigner, token: &str) -> u16 {
-        let path = format!(
-            "services/svc/keys/{kid}?expiration={}&rotation=60",
-            now() + 600
-        );
-        let answer = self.call(Method::PUT, &path, token, jwk(key, kid)).await;
-        answer.status.as_u16()
-    }
-
-    /// Publishes a key signed by itself.
-    async fn publish(&self, kid: &str, key: &TestSigner) -> u16 {
-        self.put(kid, key, &self.token(key, kid)).await
-    }
-
-    async fn delete(&self, kid: &str, token: &str) -> u16 {
-        let path = format!("services/svc/keys/{kid}");
-        let answer = self.call(Method::DELETE, &path, token, Value::Null).await;
-        answer.status.as_u16()
-    }
-
-    async fn status(&self, kid: &str) -> u16 {
-        let answer = get(&self.server, &format!("services/svc/keys/{kid}")).await;
-        answer.status.as_u16()
-    }
-}
-
-fn jwk(key: &TestSigner, kid: &str) -> Value {
-    key.public_key().to_jwk(kid)
-}
-
-fn sign(signer: &TestSigner, kid: &str, claims: &Value) -> String {
-    signer.sign_with(&json!({"alg": "RS256", "kid": kid, "typ": "JWT"}), claims)
-}
-
-fn one() -> TestSigner {
-    TestSigner::service()
-}
-
-fn two() -> TestSigner {
-    TestSigner::stranger()
-}
+use support::world::{World, jwk, name, now, one, two};
+use support::{approve, ask, get};
 
 #[tokio::test]
 async fn a_new_key_awaits_approval() {
@@ -133,14 +43,18 @@ async fn a_rotation_revokes_the_key_that_signed() {
         let world = World::new(approval).await;
         world.publish("a", &one()).await;
         approve(&world.registry, "svc", "a");
-        let rotated = world.put("b", &two(), &world.token(&one(), "a")).await;
+        let rotated = world
+            .put("b", &two(), &world.to_put("b", &two(), &one(), "a"))
+            .await;
         assert_eq!(rotated, 200);
         assert_eq!(
             (world.status("a").await, world.status("b").await),
             (404, 200)
         );
         // The old key has no say any more.
-        let again = world.put("c", &one(), &world.token(&one(), "a")).await;
+        let again = world
+            .put("c", &one(), &world.to_put("c", &one(), &one(), "a"))
+            .await;
         assert_eq!((again, world.status("c").await), (403, 404));
     }
 }
@@ -154,12 +68,22 @@ async fn with_a_time_of_grace_the_old_key_is_served_on_and_signs_nothing() {
     })
     .await;
     world.publish("a", &one()).await;
-    assert_eq!(world.put("b", &two(), &world.token(&one(), "a")).await, 200);
+    assert_eq!(
+        world
+            .put("b", &two(), &world.to_put("b", &two(), &one(), "a"))
+            .await,
+        200
+    );
     let answer = get(&world.server, "services/svc/keys/a").await;
     assert_eq!(answer.status.as_u16(), 200);
     let max_age = answer.header("cache-control").strip_prefix("max-age=");
     assert!(max_age.unwrap().parse::<u32>().unwrap() <= 31);
-    assert_eq!(world.put("c", &one(), &world.token(&one(), "a")).await, 403);
+    assert_eq!(
+        world
+            .put("c", &one(), &world.to_put("c", &one(), &one(), "a"))
+            .await,
+        403
+    );
     world
         .registry
         .set_expiry("svc", "a", Timestamp::from_seconds(1))
@@ -184,7 +108,11 @@ async fn keys_that_expired_long_ago_are_forgotten_with_the_next_rotation() {
 async fn only_an_approved_and_unexpired_key_of_the_service_may_sign_a_rotation() {
     let world = World::new(Approval::Manual).await;
     world.publish("a", &one()).await;
-    let put = || async { world.put("b", &two(), &world.token(&one(), "a")).await };
+    let put = || async {
+        world
+            .put("b", &two(), &world.to_put("b", &two(), &one(), "a"))
+            .await
+    };
     assert_eq!(put().await, 403, "pending");
     approve(&world.registry, "svc", "a");
     let past = Timestamp::from_seconds(1);
@@ -192,13 +120,21 @@ async fn only_an_approved_and_unexpired_key_of_the_service_may_sign_a_rotation()
     assert_eq!(put().await, 403, "expired");
     world.registry.set_expiry("svc", "a", None).unwrap();
 
-    let forged = world.put("b", &two(), &world.token(&two(), "a")).await;
+    let forged = world
+        .put("b", &two(), &world.to_put("b", &two(), &two(), "a"))
+        .await;
     assert_eq!(forged, 403, "signed by another key");
-    let unknown = world.put("b", &two(), &world.token(&one(), "x")).await;
+    let unknown = world
+        .put("b", &two(), &world.to_put("b", &two(), &one(), "x"))
+        .await;
     assert_eq!(unknown, 403, "unknown key");
     let mut claims = world.claims();
     claims["iss"] = json!("other");
-    let other = world.put("b", &two(), &sign(&one(), "a", &claims)).await;
+    let body = jwk(&two(), "b").to_string();
+    let expiration = Some(world.expiration);
+    let call = RegistryCall::publish(&name("b"), expiration, Some(60), body.as_bytes());
+    let other = one().sign_call("a", &claims, &call);
+    let other = world.put("b", &two(), &other).await;
     assert_eq!(other, 403, "other service");
     assert_eq!(world.status("b").await, 404);
     assert_eq!(put().await, 200);
@@ -207,7 +143,9 @@ async fn only_an_approved_and_unexpired_key_of_the_service_may_sign_a_rotation()
 #[tokio::test]
 async fn a_new_key_proves_that_its_owner_has_the_private_half() {
     let world = World::new(Approval::Automatic).await;
-    let forged = world.put("a", &one(), &world.token(&two(), "a")).await;
+    let forged = world
+        .put("a", &one(), &world.to_put("a", &one(), &two(), "a"))
+        .await;
     assert_eq!((forged, world.status("a").await), (403, 404));
 }
 
@@ -247,35 +185,48 @@ async fn a_key_is_revoked_by_itself_only() {
     world.publish("a", &one()).await;
     world.publish("b", &two()).await;
     approve(&world.registry, "svc", "b");
-    assert_eq!(world.delete("a", &world.token(&two(), "b")).await, 403);
-    assert_eq!(world.delete("a", &world.token(&two(), "a")).await, 403);
+    assert_eq!(
+        world.delete("a", &world.to_delete("a", &two(), "b")).await,
+        403
+    );
+    assert_eq!(
+        world.delete("a", &world.to_delete("a", &two(), "a")).await,
+        403
+    );
     assert_eq!(world.delete("a", "no.token").await, 400);
     assert_eq!(world.status("a").await, 409);
     for (kid, key) in [("a", one()), ("b", two())] {
-        assert_eq!(world.delete(kid, &world.token(&key, kid)).await, 204);
+        assert_eq!(
+            world.delete(kid, &world.to_delete(kid, &key, kid)).await,
+            204
+        );
         assert_eq!(world.status(kid).await, 404);
-        assert_eq!(world.delete(kid, &world.token(&key, kid)).await, 403);
+        assert_eq!(
+            world.delete(kid, &world.to_delete(kid, &key, kid)).await,
+            403
+        );
     }
 }
 
 #[tokio::test]
 async fn a_token_is_good_for_one_request() {
     let world = World::new(Approval::Automatic).await;
-    let token = world.token(&one(), "a");
+    let token = world.to_put("a", &one(), &one(), "a");
     assert_eq!(world.put("a", &one(), &token).await, 200);
     assert_eq!(world.put("a", &one(), &token).await, 400);
-    assert_eq!(world.delete("a", &token).await, 400);
     // What was refused has used nothing up.
-    let token = world.token(&one(), "a");
-    assert_eq!(world.put("b", &two(), &format!("{token}x")).await, 400);
+    let token = world.to_delete("a", &one(), "a");
+    assert_eq!(world.delete("a", &format!("{token}x")).await, 400);
+    assert_eq!(world.delete("b", &token).await, 403);
     assert_eq!(world.delete("a", &token).await, 204);
+    assert_eq!(world.delete("a", &token).await, 403);
 }
 
 #[tokio::test]
 async fn of_many_at_once_with_one_token_one_succeeds() {
     let world = World::new(Approval::Automatic).await;
-    let token = world.token(&one(), "a");
     let key = one();
+    let token = world.to_put("a", &key, &key, "a");
     let put = || world.put("a", &key, &token);
     let (a, b, c, d) = tokio::join!(put(), put(), put(), put());
     let mut answers = [a, b, c, d];
@@ -287,8 +238,11 @@ async fn of_many_at_once_with_one_token_one_succeeds() {
 async fn of_two_rotations_at_once_one_succeeds() {
     let world = World::new(Approval::Automatic).await;
     world.publish("a", &one()).await;
-    let tokens = [world.token(&one(), "a"), world.token(&one(), "a")];
     let (b, c) = (two(), two());
+    let tokens = [
+        world.to_put("b", &b, &one(), "a"),
+        world.to_put("c", &c, &one(), "a"),
+    ];
     let (b, c) = tokio::join!(
         world.put("b", &b, &tokens[0]),
         world.put("c", &c, &tokens[1])
@@ -300,7 +254,7 @@ async fn of_two_rotations_at_once_one_succeeds() {
 #[tokio::test]
 async fn tokens_are_for_this_registry_and_within_their_time() {
     let world = World::new(Approval::Automatic).await;
-    for (name, value, words) in [
+    for (claim, value, words) in [
         (
             "aud",
             json!("http://other"),
@@ -321,12 +275,12 @@ async fn tokens_are_for_this_registry_and_within_their_time() {
         ("jti", Value::Null, "jti"),
     ] {
         let mut claims = world.claims();
-        claims[name] = value;
-        let token = sign(&one(), "a", &claims);
+        claims[claim] = value;
+        let body = jwk(&one(), "a").to_string();
+        let call = RegistryCall::publish(&name("a"), None, None, body.as_bytes());
+        let token = one().sign_call("a", &claims, &call);
         let path = "services/svc/keys/a";
-        let answer = world
-            .call(Method::PUT, path, &token, jwk(&one(), "a"))
-            .await;
+        let answer = world.call(Method::PUT, path, &token, body).await;
         let reason = answer.json()["error"].as_str().unwrap().to_owned();
         assert_eq!(answer.status.as_u16(), 400, "{reason}");
         assert!(reason.contains(words), "{words:?} is not in {reason:?}");
@@ -349,10 +303,11 @@ async fn the_audience_may_be_configured() {
     assert_eq!(world.publish("a", &one()).await, 400);
     let mut claims = world.claims();
     claims["aud"] = json!("https://registry.example");
-    assert_eq!(
-        world.put("a", &one(), &sign(&one(), "a", &claims)).await,
-        200
-    );
+    let body = jwk(&one(), "a").to_string();
+    let expiration = Some(world.expiration);
+    let call = RegistryCall::publish(&name("a"), expiration, Some(60), body.as_bytes());
+    let token = one().sign_call("a", &claims, &call);
+    assert_eq!(world.put("a", &one(), &token).await, 200);
 }
 
 #[tokio::test]
@@ -378,15 +333,16 @@ async fn what_is_malformed_is_refused_and_stores_nothing() {
         (format!("{path}?rotation=1&rotation=2"), good()),
         (format!("services/svc/keys/{}", "a".repeat(1025)), good()),
     ] {
-        let token = world.token(&one(), "a");
-        let answer = world.call(Method::PUT, &path, &token, body.clone()).await;
+        let token = world.to_put_body("a", &body, &one(), "a");
+        let call = world.call(Method::PUT, &path, &token, body.to_string());
+        let answer = call.await;
         assert_eq!(answer.status.as_u16(), 400, "{path} {body}");
         assert!(answer.json()["error"].is_string());
     }
     let big = json!("a".repeat(100_000));
-    let answer = world
-        .call(Method::PUT, path, &world.token(&one(), "a"), big)
-        .await;
+    let token = world.to_put_body("a", &big, &one(), "a");
+    let call = world.call(Method::PUT, path, &token, big.to_string());
+    let answer = call.await;
     assert_eq!(answer.status.as_u16(), 413);
     for authorization in [None, Some("Basic dXNlcjpwYXNz"), Some("Bearer")] {
         let body = good().to_string();
@@ -401,11 +357,8 @@ async fn a_key_without_kid_gets_the_one_of_its_path() {
     let world = World::new(Approval::Automatic).await;
     let mut jwk = jwk(&one(), "a");
     jwk.as_object_mut().unwrap().remove("kid");
-    let token = world.token(&one(), "a");
-    let answer = world
-        .call(Method::PUT, "services/svc/keys/a", &token, jwk)
-        .await;
-    assert_eq!(answer.status.as_u16(), 200);
+    let token = world.to_put_body("a", &jwk, &one(), "a");
+    assert_eq!(world.put_body("a", &jwk, &token).await, 200);
     let key = get(&world.server, "services/svc/keys/a").await;
     assert_eq!(key.json()["kid"], "a");
 }
@@ -418,10 +371,8 @@ async fn of_a_key_only_its_own_members_are_kept() {
     let kept = sent.clone();
     sent["x5c"] = json!(["a".repeat(10_000)]);
     sent["x"] = json!("y");
-    let token = world.token(&one(), "a");
-    world
-        .call(Method::PUT, "services/svc/keys/a", &token, sent)
-        .await;
+    let token = world.to_put_body("a", &sent, &one(), "a");
+    assert_eq!(world.put_body("a", &sent, &token).await, 200);
     let key = get(&world.server, "services/svc/keys/a").await;
     assert_eq!(key.json(), kept);
 }

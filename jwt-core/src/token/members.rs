@@ -5,14 +5,21 @@ use super::json::{Value, members};
 use super::limits::{MAX_AUDIENCES, MAX_TEXT_LENGTH, TEXT_LENGTH};
 use crate::algorithm::Algorithm;
 use crate::refusal::Refusal;
+use crate::registry_token::TokenKind;
 use crate::time::Timestamp;
 use std::borrow::Cow;
 
-/// `alg` and `kid`. `jwk`, `jku`, `x5u` and `x5c` are not looked at: a key that comes with the
+/// What a header says. `jwk`, `jku`, `x5u` and `x5c` are not looked at: a key that comes with the
 /// token proves nothing (RFC 8725 §3.10).
-pub(super) fn header(json: &[u8]) -> Result<(Algorithm, String), Refusal> {
-    let [alg, kid, crit, b64] =
-        members(json, ["alg", "kid", "crit", "b64"]).ok_or(Refusal::Malformed(
+pub(super) struct Header {
+    pub(super) algorithm: Algorithm,
+    pub(super) key_id: String,
+    pub(super) kind: TokenKind,
+}
+
+pub(super) fn header(json: &[u8]) -> Result<Header, Refusal> {
+    let [alg, kid, typ, crit, b64] =
+        members(json, ["alg", "kid", "typ", "crit", "b64"]).ok_or(Refusal::Malformed(
             "the header is not one readable JSON object with unique names and at most 64 levels",
         ))?;
     // RFC 7515 §4.1.11: a critical extension that is not understood makes the JWS invalid. We
@@ -21,7 +28,11 @@ pub(super) fn header(json: &[u8]) -> Result<(Algorithm, String), Refusal> {
         return Err(Refusal::Critical);
     }
     let algorithm = Algorithm::from_name(&text(alg, "alg")?).ok_or(Refusal::Algorithm)?;
-    Ok((algorithm, text(kid, "kid")?.into_owned()))
+    Ok(Header {
+        algorithm,
+        key_id: text(kid, "kid")?.into_owned(),
+        kind: kind(typ)?,
+    })
 }
 
 /// `iss`, and the other claims.
@@ -38,6 +49,15 @@ pub(super) fn claims(json: &[u8]) -> Result<(String, Claims), Refusal> {
         token_id: text(jti, "jti")?.into_owned(),
     };
     Ok((text(iss, "iss")?.into_owned(), claims))
+}
+
+/// RFC 7515 §4.1.9: `typ` may be absent.
+fn kind(typ: Option<Value<'_>>) -> Result<TokenKind, Refusal> {
+    match typ {
+        None => Ok(TokenKind::Jwt),
+        Some(Value::Text(typ)) => Ok(TokenKind::of(&typ)),
+        Some(_) => Err(wrong_type("typ", "a string")),
+    }
 }
 
 fn text<'a>(value: Option<Value<'a>>, name: &'static str) -> Result<Cow<'a, str>, Refusal> {

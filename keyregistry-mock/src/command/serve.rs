@@ -4,6 +4,7 @@ use super::{Failure, read_token};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jwt_core::config::duration;
+use keyregistry_mock::publication::ACCEPT_LEGACY_TOKENS;
 use keyregistry_mock::{
     AdminServer, Approval, BasePath, Bounds, Clock, Error, NamedKey, Options, Registry, Server,
     TlsIdentity, seed,
@@ -73,6 +74,10 @@ pub(super) struct Args {
     /// client to X-Forwarded-For; it says which source a key is from
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     trusted_hops: usize,
+    /// Also take the tokens of older signers, which every request through such a
+    /// signer carries: its clients can replace its keys. Only until all signers are updated
+    #[arg(long)]
+    accept_legacy_tokens: bool,
 
     /// How far the clock of whoever publishes may be ahead
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
@@ -175,6 +180,7 @@ impl Args {
                 ..Bounds::default()
             },
             trusted_hops: self.trusted_hops,
+            accept_legacy_tokens: self.accept_legacy_tokens,
             max_skew: self.max_skew,
             max_ttl: self.max_ttl,
             tls,
@@ -197,6 +203,13 @@ impl Args {
             tracing::warn!(
                 "new keys await approval, and nobody can approve them: give --admin-listen, or \
                  --approval auto"
+            );
+        }
+        if self.accept_legacy_tokens {
+            tracing::warn!(
+                "{ACCEPT_LEGACY_TOKENS}: a client that can send a request to this registry through \
+                 a service's signer can replace the service's keys; update the signers and leave \
+                 the flag out"
             );
         }
         if self.audience.is_none() && self.listen.ip().is_unspecified() {

@@ -1,31 +1,46 @@
 //! Who is asking: the token on a request, taken through the steps of [`jwt_core::verify`].
 
-use super::{Denied, Rules};
+use super::{ACCEPT_LEGACY_TOKENS, Denied, Rules};
 use crate::store::{Key, Registry};
 use jwt_core::key::{KeyName, PublicKey};
 use jwt_core::nonce::NonceStore;
 use jwt_core::refusal::Refusal;
+use jwt_core::registry_token::{self, Accepted, CallRefusal, RegistryCall};
 use jwt_core::signature::PureRust;
 use jwt_core::time::Timestamp;
 use jwt_core::token::Token;
 use jwt_core::verify::{AgreedToken, CurrentToken};
 use std::rc::Rc;
 
-/// What can be known of a token without its key. It speaks for the service in the path.
+/// What can be known of a token without its key. It authorizes this call, and speaks for the
+/// service in the path.
 pub(super) fn check(
     token: &str,
+    call: &RegistryCall,
     name: &KeyName,
     rules: &Rules,
     now: Timestamp,
 ) -> Result<CurrentToken, Denied> {
-    let current = CurrentToken::check(token, &rules.policy, now)
-        .map_err(|refusal| Denied::Malformed(explain(&refusal, token, rules, now)))?;
+    let current = registry_token::check(token, call, rules.accepted, &rules.policy, now)
+        .map_err(|refusal| deny(&refusal, token, rules, now))?;
     if current.key_wanted().issuer() == name.issuer() {
         return Ok(current);
     }
     Err(Denied::Forbidden(
         "the token's \"iss\" is not the service in the path".into(),
     ))
+}
+
+fn deny(refusal: &CallRefusal, token: &str, rules: &Rules, now: Timestamp) -> Denied {
+    match refusal {
+        CallRefusal::Token(refusal) => Denied::Malformed(explain(refusal, token, rules, now)),
+        CallRefusal::NotForRegistry if rules.accepted == Accepted::Bound => {
+            Denied::Forbidden(format!(
+                "{refusal}; update the signer, or start the registry with {ACCEPT_LEGACY_TOKENS}"
+            ))
+        }
+        _ => Denied::Forbidden(refusal.to_string()),
+    }
 }
 
 pub(super) fn check_signature(

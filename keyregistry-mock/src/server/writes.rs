@@ -77,11 +77,13 @@ pub(super) async fn delete_key(
     State(it): State<Service>,
     Path((service, kid)): Path<(String, String)>,
     headers: HeaderMap,
+    Body(body): Body,
 ) -> Response {
     let outcome = blocking(move || {
         let name = key_name(service, kid)?;
         let token = bearer(&headers)?;
-        publication::revoke(&it.registry, &it.rules, &name, token, it.clock.now())?;
+        let now = it.clock.now();
+        publication::revoke(&it.registry, &it.rules, &name, &body, token, now)?;
         tracing::info!(key = %name, "revoked by its owner");
         Ok(())
     });

@@ -19,7 +19,7 @@ use jwt_core::key::KeyName;
 use jwt_core::key_lifecycle::{Publication, Standing};
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Response, interpret, key_path};
-use serde_json::Map;
+use jwt_core::registry_token::RegistryCall;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
@@ -159,16 +159,12 @@ impl RegistryClient {
         signed_by: &GeneratedKey,
         rotate_every: Option<Duration>,
     ) -> Outcome<Publication> {
-        let query = rotate_every.map_or_else(String::new, |every| {
+        let terms = rotate_every.map(|every| {
             let expiration = key.published_at() + every.saturating_mul(2);
-            let expiration = expiration.seconds_rounded_up();
-            let rotation = every.as_secs().max(1);
-            format!("?expiration={expiration}&rotation={rotation}")
+            let rotation = u32::try_from(every.as_secs().max(1)).unwrap_or(u32::MAX);
+            (expiration.seconds_rounded_up(), rotation)
         });
-        let body = key.public_jwk().to_string().into();
-        let answer = self
-            .ask(Method::PUT, key, &query, Some(signed_by), body)
-            .await;
+        let answer = self.put(key, signed_by, terms).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(problem) => return Outcome::unclear(Publication::Unclear, problem),
@@ -186,9 +182,7 @@ impl RegistryClient {
 
     /// Revokes a key; `true` when the registry has done it.
     pub(super) async fn revoke(&self, key: &GeneratedKey) -> Outcome<bool> {
-        let answer = self
-            .ask(Method::DELETE, key, "", Some(key), Bytes::new())
-            .await;
+        let answer = self.delete(key).await;
         match answer {
             Ok(answer) if answer.status == StatusCode::NO_CONTENT => Outcome::good(true),
             Ok(answer) => Outcome::unclear(false, self.explain(&answer)),
@@ -196,12 +190,37 @@ impl RegistryClient {
         }
     }
 
+    /// With the expiration and the rotation, where the key has them.
+    async fn put(
+        &self,
+        key: &GeneratedKey,
+        signed_by: &GeneratedKey,
+        terms: Option<(i64, u32)>,
+    ) -> Result<Answer, String> {
+        let query = terms.map_or_else(String::new, |(expiration, rotation)| {
+            format!("?expiration={expiration}&rotation={rotation}")
+        });
+        let body = Bytes::from(key.public_jwk().to_string());
+        let (expiration, rotation) = terms.unzip();
+        let call = RegistryCall::publish(&self.name(key)?, expiration, rotation, &body);
+        let authorization = self.authorization(signed_by, &call)?;
+        self.ask(Method::PUT, key, &query, Some(authorization), body)
+            .await
+    }
+
+    async fn delete(&self, key: &GeneratedKey) -> Result<Answer, String> {
+        let call = RegistryCall::revoke(&self.name(key)?, b"");
+        let authorization = self.authorization(key, &call)?;
+        self.ask(Method::DELETE, key, "", Some(authorization), Bytes::new())
+            .await
+    }
+
     async fn ask(
         &self,
         method: Method,
         key: &GeneratedKey,
         query: &str,
-        signed_by: Option<&GeneratedKey>,
+        authorization: Option<HeaderValue>,
         body: Bytes,
     ) -> Result<Answer, String> {
         let name = self.name(key)?;
@@ -210,8 +229,8 @@ impl RegistryClient {
             .method(method)
             .uri(format!("{}{path}{query}", self.url.base))
             .header(CONTENT_TYPE, "application/json");
-        if let Some(signer) = signed_by {
-            request = request.header(AUTHORIZATION, self.authorization(signer)?);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| error.to_string())?;
@@ -287,8 +306,12 @@ impl RegistryClient {
             .map_err(|refusal| refusal.to_string())
     }
 
-    /// A token for one call.
-    fn authorization(&self, key: &GeneratedKey) -> Result<HeaderValue, String> {
+    /// A token for one call, signed by this key.
+    fn authorization(
+        &self,
+        key: &GeneratedKey,
+        call: &RegistryCall,
+    ) -> Result<HeaderValue, String> {
         let signing_key = key.signing_key().map_err(|error| error.to_string())?;
         let issuer = Issuer {
             algorithm: signing_key.algorithm(),
@@ -298,7 +321,7 @@ impl RegistryClient {
             max_skew: self.claims.max_skew,
         };
         RequestSigner::new(signing_key, issuer, self.claims.nonce_length)
-            .authorization(&self.url.audience, &Map::new(), now())
+            .registry_authorization(&self.url.audience, call, now())
             .map_err(|error| error.to_string())
     }
 }

@@ -5,6 +5,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use http::HeaderValue;
 use jwt_core::issue::{self, Issuer};
+use jwt_core::registry_token::RegistryCall;
 use jwt_core::time::Timestamp;
 use serde_json::{Map, Value};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -101,28 +102,36 @@ impl RequestSigner {
         extra: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<HeaderValue, SigningError> {
-        let token = self.token(audience, extra, now)?;
+        self.bearer(|issuer, nonce| issuer.signing_input(audience, extra, nonce, now))
+    }
+
+    /// The same for one call to the key registry. The token is good for nothing else.
+    pub fn registry_authorization(
+        &self,
+        audience: &str,
+        call: &RegistryCall,
+        now: Timestamp,
+    ) -> Result<HeaderValue, SigningError> {
+        self.bearer(|issuer, nonce| issuer.registry_signing_input(audience, call, nonce, now))
+    }
+
+    fn bearer(
+        &self,
+        signing_input: impl FnOnce(&Issuer, &str) -> String,
+    ) -> Result<HeaderValue, SigningError> {
+        let current = self.current()?;
+        let nonce = random_nonce(self.claims.nonce_length).map_err(|_| SigningError::Random)?;
+        let signing_input = signing_input(&current.issuer, &nonce);
+        let signature = current
+            .key
+            .sign(signing_input.as_bytes())
+            .map_err(|_| SigningError::Signature)?;
+        let token = issue::compact(signing_input, &signature);
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| SigningError::HeaderValue)?;
         // Keeps it out of Debug output.
         value.set_sensitive(true);
         Ok(value)
-    }
-
-    fn token(
-        &self,
-        audience: &str,
-        extra: &Map<String, Value>,
-        now: Timestamp,
-    ) -> Result<String, SigningError> {
-        let current = self.current()?;
-        let nonce = random_nonce(self.claims.nonce_length).map_err(|_| SigningError::Random)?;
-        let signing_input = (current.issuer).signing_input(audience, extra, &nonce, now);
-        let signature = current
-            .key
-            .sign(signing_input.as_bytes())
-            .map_err(|_| SigningError::Signature)?;
-        Ok(issue::compact(signing_input, &signature))
     }
 }
 
