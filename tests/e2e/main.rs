@@ -62,6 +62,8 @@ mod refusals;
 mod registry_outages;
 /// A client of the signer that tries to become the service: nothing is signed for a registry.
 mod registry_takeover;
+/// Tokens for the registry on requests.
+mod registry_tokens;
 /// A whole life of a key at the registry, with curl and openssl alone.
 mod registry_trace;
 /// Single use, however many try at once.
