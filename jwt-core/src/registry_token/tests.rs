@@ -1,7 +1,6 @@
 use super::*;
 use crate::audience::Audience;
 use crate::testing::{NOW, TestSigner};
-use crate::token::limits::DEFAULT_MAX_SIZE;
 use serde_json::json;
 use std::time::Duration;
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -24,14 +23,7 @@ fn now() -> Timestamp {
 }
 
 fn policy() -> Policy {
-    Policy {
-        max_token_size: DEFAULT_MAX_SIZE,
-        audience: Audience::new("https://api"),
-        max_skew: Duration::from_secs(60),
-        max_ttl: Duration::from_secs(300),
-        not_issued_before: None,
-        claims_verifiers: Vec::new(),
-    }
+    Policy::new(Audience::new("https://api"))
 }
 
 /// PUT of the key `k2`, signed with `k1`.
