@@ -1,5 +1,9 @@
 //! Where a verifier listens.
 
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +14,10 @@ use std::{fmt, fs, io};
 use thiserror::Error;
 
 /// The longest path that fits into a socket's address, with the zero byte after it.
-const MAX_PATH: usize = 107;
+pub(crate) const MAX_PATH: usize = 107;
+
+/// How many connections wait to be accepted; the operating system has a bound of its own as well.
+const BACKLOG: i32 = 1024;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +88,19 @@ impl UnixSocket {
     /// does listen on, and a file that is no socket, are errors.
     pub fn bind(&self) -> io::Result<UnixListener> {
         self.remove_stale()?;
-        let listener = UnixListener::bind(&self.path)?;
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        // The file gets the socket's own mode, reduced by the umask: until the wanted one is set,
+        // nobody else can connect.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(&self.path)?)?;
         fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode))?;
-        Ok(listener)
+        listen(&socket, BACKLOG)?;
+        Ok(UnixListener::from(socket))
     }
 
     fn remove_stale(&self) -> io::Result<()> {

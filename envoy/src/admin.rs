@@ -11,8 +11,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
+#[derive(Clone)]
 pub(crate) struct Admin {
     socket: PathBuf,
+}
+
+/// How many connections there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) open: u64,
+    pub(crate) refused: u64,
 }
 
 impl Admin {
@@ -44,6 +52,31 @@ impl Admin {
         let answer = self.get_json(path).await?;
         let values = list(&answer, "/stats").filter_map(|stat| stat.get("value")?.as_u64());
         Ok(values.sum())
+    }
+
+    /// How many connections the verifiers have, and how many they have refused so far because there
+    /// were too many.
+    pub(crate) async fn connections(&self) -> Result<Usage, Error> {
+        let path = "/stats?format=json&filter=%5Elistener%5C..*%5C.downstream_\
+                    (pre_cx_active|cx_active|global_cx_overflow)$";
+        let answer = self.get_json(path).await?;
+        let mut usage = Usage::default();
+        for stat in list(&answer, "/stats") {
+            let value = stat.get("value").and_then(Value::as_u64);
+            let name = stat.get("name").and_then(Value::as_str);
+            let (Some(name), Some(value)) = (name, value) else {
+                continue;
+            };
+            // A worker's connections are in those of its listener.
+            if name.starts_with("listener.admin.") || name.contains(".worker_") {
+                continue;
+            }
+            match name.ends_with("_cx_overflow") {
+                true => usage.refused += value,
+                false => usage.open += value,
+            }
+        }
+        Ok(usage)
     }
 
     /// No new connections; the open ones close after the request they are at.

@@ -35,8 +35,11 @@ pub enum Error {
         url: String,
     },
     /// Its files cannot be written.
-    #[error("Envoy's configuration cannot be written to the temporary folder: {0}")]
+    #[error("cannot write Envoy's configuration to the temporary folder: {0}")]
     Files(#[source] io::Error),
+    /// Its log cannot be read.
+    #[error("cannot read Envoy's log: {0}")]
+    Log(#[source] io::Error),
     /// Another process has the address.
     #[error("{listener}: cannot listen on {address}: {source}")]
     Listen {

@@ -5,7 +5,9 @@ mod address;
 mod admin;
 pub mod bootstrap;
 pub mod certificate;
+mod connections;
 mod error;
+mod folder;
 mod locate;
 mod log;
 mod process;
@@ -14,6 +16,7 @@ mod reservation;
 mod url;
 pub mod verifier;
 
+pub use connections::Limits;
 pub use error::Error;
 pub use locate::{ca_bundle, envoy as locate};
 pub use process::{Envoy, Options};

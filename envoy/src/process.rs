@@ -2,27 +2,35 @@
 
 use crate::admin::Admin;
 use crate::bootstrap::{self, Files, listener_name};
+use crate::connections::{Limits, Watch};
+use crate::folder::{PrivateFolder, TemporaryFolder};
 use crate::log::{self, Tail};
 use crate::reload::Reloader;
 use crate::reservation::{SocketFiles, reserve};
 use crate::verifier::{BoundAddress, CertificateFiles, VerifierProxy};
 use crate::{Error, FILTER_WASM, locate};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, umask};
 use std::borrow::Cow;
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use std::{io, thread};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
+use transport::descriptors::DescriptorLimit;
 
 /// V8 compiles the filter at the start; on a small and busy machine that takes its time.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often Envoy is asked how far it is.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How long the rest of the log of an Envoy that has ended may take to arrive.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long Envoy may take to end once told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,11 +59,12 @@ pub struct Envoy {
     admin: Admin,
     addresses: Vec<BoundAddress>,
     shutdown_timeout: Duration,
-    _reloader: Reloader,
+    _reloader: Option<Reloader>,
+    _watch: Watch,
     /// Envoy leaves its sockets behind.
     _sockets: SocketFiles,
     /// Envoy's files; they go with it.
-    _folder: TempDir,
+    _folder: TemporaryFolder,
 }
 
 impl Envoy {
@@ -63,13 +72,10 @@ impl Envoy {
     pub async fn start(verifiers: &[VerifierProxy], options: &Options) -> Result<Self, Error> {
         let binary = locate::envoy()?;
         let sockets = reserve(verifiers)?;
-        // Private to this user, and short enough for a socket's name.
-        let folder = tempfile::Builder::new()
-            .prefix("jwtproxy-")
-            .tempdir()
-            .map_err(Error::Files)?;
-        let socket = folder.path().join("admin.sock");
-        let bootstrap = write_files(folder.path(), &socket, verifiers, &options.filter)?;
+        let folder = TemporaryFolder::create().map_err(Error::Files)?;
+        let limits = limits(verifiers, options);
+        let socket = folder.socket("admin.sock").map_err(Error::Files)?;
+        let (bootstrap, secrets) = write_files(&folder, &socket, verifiers, options, limits)?;
         info!(
             "starting {} for {} verifier(s)",
             binary.display(),
@@ -82,18 +88,23 @@ impl Envoy {
                 source,
             })?;
         let tail = Tail::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(log::pass_on(stderr, tail.clone()));
-        }
+        let log_ended = pass_on_log(child.stderr.take(), tail.clone()).map_err(Error::Log)?;
         let admin = Admin::new(socket);
-        wait_until_ready(&mut child, &admin, &tail).await?;
+        if let Some(status) = wait_until_ready(&mut child, &admin).await? {
+            let _ = timeout(LOG_TIMEOUT, log_ended).await;
+            return Err(Error::EndedAtStart {
+                status: status.to_string(),
+                log: tail.text(),
+            });
+        }
         let shutdown_timeout = verifiers.iter().map(|v| v.shutdown_timeout).max();
         let mut envoy = Self {
             child,
+            _watch: Watch::start(admin.clone(), limits),
             admin,
             addresses: Vec::new(),
             shutdown_timeout: shutdown_timeout.unwrap_or_default(),
-            _reloader: Reloader::start(certificates(verifiers), secrets(folder.path())),
+            _reloader: Reloader::start(certificates(verifiers), secrets),
             _sockets: sockets,
             _folder: folder,
         };
@@ -156,8 +167,23 @@ impl Envoy {
     }
 }
 
-fn secrets(folder: &Path) -> PathBuf {
-    folder.join("secrets")
+/// Envoy inherits the descriptor limit.
+fn limits(verifiers: &[VerifierProxy], options: &Options) -> Limits {
+    let descriptors = DescriptorLimit::raise();
+    let workers = options.workers.map_or_else(
+        || thread::available_parallelism().map_or(1, usize::from),
+        |workers| workers as usize,
+    );
+    let limits = Limits::new(descriptors, workers, verifiers.len());
+    if let Some(warning) = limits.warning(descriptors) {
+        warn!("{warning}");
+    }
+    limits
+}
+
+fn pass_on_log(stderr: Option<ChildStderr>, tail: Tail) -> io::Result<oneshot::Receiver<()>> {
+    let stderr = stderr.ok_or(io::ErrorKind::BrokenPipe)?;
+    log::pass_on(File::from(stderr.into_owned_fd()?), tail)
 }
 
 /// The verifiers' certificates, each with the verifier's index.
@@ -167,33 +193,33 @@ fn certificates(verifiers: &[VerifierProxy]) -> Vec<(usize, CertificateFiles)> {
         .collect()
 }
 
+/// Writes what Envoy reads; returns the bootstrap's file and the folder of the secrets.
 fn write_files(
-    folder: &Path,
+    folder: &PrivateFolder,
     admin_socket: &Path,
     verifiers: &[VerifierProxy],
-    filter: &[u8],
-) -> Result<PathBuf, Error> {
-    let (filter_wasm, secrets) = (folder.join("jwtproxy-filter.wasm"), secrets(folder));
+    options: &Options,
+    limits: Limits,
+) -> Result<(PathBuf, PrivateFolder), Error> {
+    let secrets = folder.create_folder("secrets").map_err(Error::Files)?;
+    let filter_wasm = folder.create_file("jwtproxy-filter.wasm", &options.filter);
     let ca_bundle = locate::ca_bundle();
     let files = Files {
-        filter_wasm: &filter_wasm,
+        filter_wasm: &filter_wasm.map_err(Error::Files)?,
         admin_socket,
-        secrets: &secrets,
+        secrets: secrets.path(),
         ca_bundle: ca_bundle.as_deref(),
     };
-    let tree = bootstrap::bootstrap(verifiers, files)?;
-    let bootstrap = folder.join("bootstrap.json");
+    let tree = bootstrap::bootstrap(verifiers, files, limits)?;
     let write = || {
-        fs::write(&filter_wasm, filter)?;
-        fs::create_dir(&secrets)?;
         for (index, certificate) in certificates(verifiers) {
-            let (path, secret) = bootstrap::secret_file(index, &certificate, &secrets);
-            fs::write(path, secret.to_string())?;
+            let (name, secret) = bootstrap::secret_file(index, &certificate, secrets.path());
+            secrets.create_file(&name, secret.to_string().as_bytes())?;
         }
-        fs::write(&bootstrap, format!("{tree:#}"))
+        folder.create_file("bootstrap.json", format!("{tree:#}").as_bytes())
     };
-    write().map_err(Error::Files)?;
-    Ok(bootstrap)
+    let bootstrap = write().map_err(Error::Files)?;
+    Ok((bootstrap, secrets))
 }
 
 fn command(binary: &Path, bootstrap: &Path, options: &Options) -> Command {
@@ -201,7 +227,8 @@ fn command(binary: &Path, bootstrap: &Path, options: &Options) -> Command {
     command
         .arg("--config-path")
         .arg(bootstrap)
-        .args(["--disable-hot-restart", "--log-format", log::FORMAT])
+        .arg("--disable-hot-restart")
+        .args(log::FORMAT)
         .args(log::levels())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -210,20 +237,16 @@ fn command(binary: &Path, bootstrap: &Path, options: &Options) -> Command {
     if let Some(workers) = options.workers {
         command.arg("--concurrency").arg(workers.to_string());
     }
-    die_with_parent(&mut command);
+    before_exec(&mut command);
     command
 }
 
-async fn wait_until_ready(child: &mut Child, admin: &Admin, tail: &Tail) -> Result<(), Error> {
+/// Returns the status if it ends instead.
+async fn wait_until_ready(child: &mut Child, admin: &Admin) -> Result<Option<ExitStatus>, Error> {
     let started = Instant::now();
     while !admin.is_ready().await {
         if let Ok(Some(status)) = child.try_wait() {
-            // The rest of the log may still be on its way.
-            sleep(POLL_INTERVAL).await;
-            return Err(Error::EndedAtStart {
-                status: status.to_string(),
-                log: tail.text(),
-            });
+            return Ok(Some(status));
         }
         if started.elapsed() > START_TIMEOUT {
             return Err(Error::NotReady(START_TIMEOUT));
@@ -231,7 +254,7 @@ async fn wait_until_ready(child: &mut Child, admin: &Admin, tail: &Tail) -> Resu
         sleep(POLL_INTERVAL).await;
     }
     debug!("Envoy was ready after {:?}", started.elapsed());
-    Ok(())
+    Ok(None)
 }
 
 fn terminate(child: &Child) {
@@ -243,15 +266,19 @@ fn terminate(child: &Child) {
 }
 
 /// A key press of Ctrl-C is for us alone, and we end Envoy in good order; but when we are killed
-/// without a chance to do so, Envoy must not stay.
+/// without a chance to do so, Envoy must not stay. Its sockets get their modes after they are bound,
+/// and must not be open to others until then.
 #[expect(
     unsafe_code,
-    reason = "pre_exec; the closure makes one system call, which is safe there"
+    reason = "pre_exec; the closure makes system calls alone, which is safe there"
 )]
-fn die_with_parent(command: &mut Command) {
+fn before_exec(command: &mut Command) {
     command.process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is one.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; umask and prctl are.
     unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+        command.pre_exec(|| {
+            umask(Mode::RWXG | Mode::RWXO);
+            Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
+        });
     }
 }

@@ -5,11 +5,10 @@
 //! told once both have come to rest and belong together.
 
 use crate::bootstrap::listener_name;
+use crate::folder::PrivateFolder;
 use crate::verifier::CertificateFiles;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -22,12 +21,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Reloader(JoinHandle<()>);
 
 impl Reloader {
-    /// Watches these, each with its verifier's index. Envoy watches the folder `secrets`.
-    pub(crate) fn start(certificates: Vec<(usize, CertificateFiles)>, secrets: PathBuf) -> Self {
-        Self(tokio::spawn(async move {
-            if certificates.is_empty() {
-                return;
-            }
+    /// Watches these, each with its verifier's index, if there are any. Envoy watches the folder
+    /// `secrets`.
+    pub(crate) fn start(
+        certificates: Vec<(usize, CertificateFiles)>,
+        secrets: PrivateFolder,
+    ) -> Option<Self> {
+        if certificates.is_empty() {
+            return None;
+        }
+        Some(Self(tokio::spawn(async move {
             let mut watched: Vec<_> = certificates.into_iter().map(Watched::new).collect();
             loop {
                 sleep(INTERVAL).await;
@@ -35,7 +38,7 @@ impl Reloader {
                     certificate.reload(&secrets);
                 }
             }
-        }))
+        })))
     }
 }
 
@@ -78,15 +81,17 @@ impl Watched {
         Some(self)
     }
 
-    fn reload(&self, secrets: &Path) {
+    fn reload(&self, secrets: &PrivateFolder) {
         let who = listener_name(self.index);
         if let Err(error) = self.files.check() {
             warn!("{who}: the certificate has changed, but the old one stays in use: {error}");
             return;
         }
-        match notify(secrets) {
+        match secrets.replace_file("changed", b"") {
             Ok(()) => info!("{who}: the certificate has changed; new connections get the new one"),
-            Err(error) => warn!("{who}: the certificate has changed, but not for Envoy: {error}"),
+            Err(error) => {
+                warn!("{who}: the certificate changed, but Envoy could not be notified: {error}");
+            }
         }
     }
 }
@@ -102,11 +107,4 @@ fn stamp(files: &CertificateFiles) -> Stamp {
             found.mtime_nsec(),
         ))
     })
-}
-
-/// Moves a file into the folder that Envoy watches.
-fn notify(secrets: &Path) -> io::Result<()> {
-    let new = secrets.join("changed.new");
-    fs::write(&new, "")?;
-    fs::rename(new, secrets.join("changed"))
 }

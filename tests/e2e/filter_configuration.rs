@@ -1,3 +1,4 @@
+use envoy::Limits;
 use envoy::bootstrap::{Files, bootstrap};
 use envoy::verifier::{HttpUrl, KeyServer, ListenAddress, SocketAddress, Upstream, VerifierProxy};
 use jwt_core::audience::Audience;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 use std::time::Duration;
+use transport::descriptors::DescriptorLimit;
 
 fn verifier() -> VerifierProxy {
     VerifierProxy {
@@ -47,7 +49,8 @@ fn run_envoy(configuration: &Value) -> Output {
         secrets: folder.path(),
         ca_bundle: None,
     };
-    let mut tree = bootstrap(&[verifier()], files).unwrap();
+    let limits = Limits::new(DescriptorLimit::raise(), 1, 1);
+    let mut tree = bootstrap(&[verifier()], files, limits).unwrap();
     let pointer = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config\
                    /http_filters/0/typed_config/config/configuration";
     *tree.pointer_mut(pointer).unwrap() = configuration.clone();

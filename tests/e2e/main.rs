@@ -22,8 +22,12 @@ mod clocks;
 mod command;
 /// The reference documentation: every key, nothing else, and examples that are read.
 mod documentation;
+/// What other users of the machine can do to a running Envoy's files.
+mod envoy_files;
 /// What Envoy refuses or puts right by itself, and what becomes of a filter that fails.
 mod envoy_guards;
+/// What clients can do to the log.
+mod envoy_log;
 /// The examples in envoy/examples, each loaded and asked.
 mod examples;
 /// The filter's own configuration: refused by Envoy at load, with our words.
@@ -74,6 +78,10 @@ mod restart_guard;
 mod signer_operations;
 /// Which requests the signer signs, and how.
 mod signer_policy;
+/// Clients that open connections to a verifier and say nothing, or not enough.
+mod silent_connections;
+/// docs/threat-model.md: every attack in it has its tests.
+mod threat_model;
 /// TLS to clients: versions, protocols, certificates that change.
 mod tls_termination;
 /// How large, how deep and how odd a token may be.

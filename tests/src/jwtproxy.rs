@@ -68,6 +68,24 @@ impl Jwtproxy {
         Self::spawn(command, folder).await
     }
 
+    /// The same from a shell that first does something to itself: `umask 0`, `ulimit -n 1024`.
+    pub async fn start_after(
+        preparation: &str,
+        yaml: &str,
+        files: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
+        let (folder, config) = write(yaml, files);
+        let plain = command(&config, arguments);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{preparation} && exec \"$0\" \"$@\"")])
+            .arg(plain.as_std().get_program())
+            .args(plain.as_std().get_args());
+        prepare(&mut shell, &config);
+        Self::spawn(shell, folder).await
+    }
+
     async fn spawn(mut command: Command, folder: TempDir) -> Self {
         let mut child = command.spawn().expect("jwtproxy starts");
         let stderr = child.stderr.take().expect("a pipe");
@@ -111,6 +129,13 @@ impl Jwtproxy {
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The socket of its Envoy's admin interface.
+    pub fn admin_socket(&self) -> PathBuf {
+        let log = self.log();
+        let (_, rest) = log.split_once("--unix-socket ").expect("a verifier");
+        rest.split(' ').next().unwrap_or_default().into()
     }
 
     /// What it has said so far.
@@ -226,7 +251,11 @@ fn address_after(line: &str, words: &str) -> Option<SocketAddr> {
 }
 
 fn write(yaml: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Whatever the umask of the tests is; other users may look into it.
+    let folder = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .expect("a temporary folder");
     for (name, content) in files {
         fs::write(folder.path().join(name), content).expect("a file");
     }
@@ -242,17 +271,19 @@ fn command(config: &Path, arguments: &[&str]) -> Command {
 
 fn run(binary: &Path, config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
+    command.arg("-config").arg(config).args(arguments);
+    prepare(&mut command, config);
     command
-        .arg("-config")
-        .arg(config)
-        .args(arguments)
+}
+
+fn prepare(command: &mut Command, config: &Path) {
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         // What it cannot clear away when it is killed goes with the test's own folder.
         .env("TMPDIR", config.parent().unwrap_or(Path::new(".")));
-    command
 }
 
 /// A binary that was built with this test.

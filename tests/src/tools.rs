@@ -120,6 +120,16 @@ pub async fn tls_client<S: Stream>(
     name: &str,
     authority: &[u8],
 ) -> tokio_rustls::client::TlsStream<S> {
+    let connecting = try_tls_client(stream, name, authority).await;
+    connecting.expect("a handshake")
+}
+
+/// The same with a server that may refuse.
+pub async fn try_tls_client<S: Stream>(
+    stream: S,
+    name: &str,
+    authority: &[u8],
+) -> std::io::Result<tokio_rustls::client::TlsStream<S>> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(authority).expect("a certificate");
     roots.add(authority).expect("a certificate");
@@ -129,6 +139,7 @@ pub async fn tls_client<S: Stream>(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    connecting.await.expect("a handshake")
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
 }

@@ -34,6 +34,11 @@ impl DescriptorLimit {
         Self(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 
+    /// A limit of so many descriptors, for calculations about another process.
+    pub fn from_number(descriptors: u64) -> Self {
+        Self(descriptors)
+    }
+
     /// The number.
     pub fn descriptors(self) -> u64 {
         self.0

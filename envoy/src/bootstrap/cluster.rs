@@ -14,8 +14,15 @@ pub(super) struct Cluster<'a> {
     pub(super) name: String,
     pub(super) target: Target<'a>,
     pub(super) protocol: Protocol,
-    /// How many requests may be under way; Envoy's default is 1024.
-    pub(super) max_requests: Option<u32>,
+    /// Without them Envoy's defaults are in force, 1024 of each.
+    pub(super) limits: Option<ClusterLimits>,
+}
+
+/// How much there may be at once. A request that finds no connection waits for one.
+#[derive(Clone, Copy)]
+pub(super) struct ClusterLimits {
+    pub(super) connections: u32,
+    pub(super) requests: u32,
 }
 
 /// Where it is.
@@ -43,10 +50,10 @@ impl Cluster<'_> {
             "dns_lookup_family": "ALL",
             "connect_timeout": "5s",
             "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
-            "circuit_breakers": self.max_requests.map(|max| json!({"thresholds": [{
-                "max_connections": max,
-                "max_pending_requests": max,
-                "max_requests": max,
+            "circuit_breakers": self.limits.map(|limits| json!({"thresholds": [{
+                "max_connections": limits.connections,
+                "max_pending_requests": limits.requests,
+                "max_requests": limits.requests,
             }]})),
             "load_assignment": {
                 "cluster_name": self.name,

@@ -8,8 +8,21 @@ use serde_json::{Value, json};
 use std::net::Ipv6Addr;
 use std::path::Path;
 
+/// How long a client may take to say anything at all: its ClientHello, the line of its first
+/// request, or the preface of HTTP/2.
+const FIRST_BYTES_TIMEOUT: &str = "5s";
+
 /// How long a client may take for its part of the TLS handshake.
 const HANDSHAKE_TIMEOUT: &str = "10s";
+
+/// How long a client may take for a request's head.
+const HEAD_TIMEOUT: &str = "10s";
+
+/// How long a connection may be without a request; much less where connections are scarce.
+const CONNECTION_IDLE_TIMEOUT: &str = "3600s";
+
+/// How long a client that is told of the end of its idle connection may still use it.
+const DRAIN_TIMEOUT: &str = "2s";
 
 /// How long nothing may come or go in a request: a body that stops, an answer that does not begin.
 const IDLE_TIMEOUT: &str = "300s";
@@ -27,6 +40,8 @@ pub(super) fn listener(index: usize, verifier: &VerifierProxy, files: Files<'_>)
         "name": listener_name(index),
         "address": address(&verifier.listen),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
+        "listener_filters": [inspector(certificate.is_some())],
+        "listener_filters_timeout": FIRST_BYTES_TIMEOUT,
         "filter_chains": [{
             "filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
@@ -36,6 +51,25 @@ pub(super) fn listener(index: usize, verifier: &VerifierProxy, files: Files<'_>)
             "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         }],
     })
+}
+
+/// Looks at the first bytes of a connection, so that there must be some: what has not come in time
+/// closes a connection that no HTTP timeout would, since to them it is just idle.
+fn inspector(tls: bool) -> Value {
+    match tls {
+        true => json!({
+            "name": "envoy.filters.listener.tls_inspector",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+            },
+        }),
+        false => json!({
+            "name": "envoy.filters.listener.http_inspector",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+            },
+        }),
+    }
 }
 
 fn address(listen: &ListenAddress) -> Value {
@@ -67,10 +101,11 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": false,
         // A client that sends slowly, or much before it is verified, costs little.
-        "request_headers_timeout": "10s",
+        "request_headers_timeout": HEAD_TIMEOUT,
         "stream_idle_timeout": IDLE_TIMEOUT,
         "max_request_headers_kb": 60,
-        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": "3600s"},
+        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": CONNECTION_IDLE_TIMEOUT},
+        "drain_timeout": DRAIN_TIMEOUT,
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 64 * 1024,

@@ -3,31 +3,33 @@
 
 mod cluster;
 mod listener;
+mod overload;
 mod tls;
 
 use crate::Error;
+use crate::connections::Limits;
 use crate::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, VerifierProxy};
-use cluster::{Cluster, Protocol, Target};
+use cluster::{Cluster, ClusterLimits, Protocol, Target};
 use jwt_core::config::filter::{
     Endpoint, FilterConfig, Jwks, KeyServer as FilterKeyServer, Keyregistry,
 };
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long the filter waits for a key server's answer.
 const KEY_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Far above what one machine serves; it keeps descriptors and memory bounded.
-const MAX_CONNECTIONS: u32 = 50_000;
+/// How many requests to an upstream may be under way; far above what one machine serves.
+const MAX_REQUESTS: u32 = 50_000;
 
 /// Where Envoy finds the files that belong to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Files<'a> {
     /// The filter's module.
     pub filter_wasm: &'a Path,
-    /// The socket of the admin interface. A socket in a private folder, not a port: whoever can
-    /// reach the admin interface can stop Envoy.
+    /// The socket of the admin interface. A socket in a private folder, not a port: the
+    /// admin interface stops Envoy for any user who can reach it.
     pub admin_socket: &'a Path,
     /// Where the files of [`secret_file`] are.
     pub secrets: &'a Path,
@@ -36,7 +38,11 @@ pub struct Files<'a> {
 }
 
 /// The bootstrap for these verifiers.
-pub fn bootstrap(verifiers: &[VerifierProxy], files: Files<'_>) -> Result<Value, Error> {
+pub fn bootstrap(
+    verifiers: &[VerifierProxy],
+    files: Files<'_>,
+    limits: Limits,
+) -> Result<Value, Error> {
     let listeners: Vec<_> = verifiers
         .iter()
         .enumerate()
@@ -44,26 +50,23 @@ pub fn bootstrap(verifiers: &[VerifierProxy], files: Files<'_>) -> Result<Value,
         .collect();
     let mut clusters = Vec::new();
     for (i, verifier) in verifiers.iter().enumerate() {
-        for cluster in clusters_of(i, verifier) {
+        for cluster in clusters_of(i, verifier, limits) {
             clusters.push(cluster.to_json(files.ca_bundle)?);
         }
     }
     Ok(json!({
         "node": {"id": "jwtproxy", "cluster": "jwtproxy"},
-        "admin": {"address": {"pipe": {"path": files.admin_socket, "mode": 0o600}}},
+        "admin": {
+            "address": {"pipe": {"path": files.admin_socket, "mode": 0o600}},
+            "ignore_global_conn_limit": true,
+        },
         "static_resources": {"listeners": listeners, "clusters": clusters},
         "stats_config": {"stats_tags": [
             {"tag_name": "reason", "regex": r"^wasmcustom\.jwtproxy\.refused(\.(\w+))$"},
             {"tag_name": "outcome", "regex": r"^wasmcustom\.jwtproxy\.key_(?:fetches|cache)(\.(\w+))$"},
             {"tag_name": "by", "regex": r"^wasmcustom\.jwtproxy\.signatures(\.(\w+))$"},
         ]},
-        "overload_manager": {"resource_monitors": [{
-            "name": "envoy.resource_monitors.global_downstream_max_connections",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                "max_active_downstream_connections": MAX_CONNECTIONS,
-            },
-        }]},
+        "overload_manager": overload::manager(limits.downstream),
     }))
 }
 
@@ -72,15 +75,15 @@ pub fn listener_name(index: usize) -> String {
     format!("verifier_proxies[{index}]")
 }
 
-/// The file that tells Envoy where a verifier's certificate is, and what it says. Envoy reads the
-/// certificate again whenever a file is moved into the folder `secrets`.
+/// The name of the file that tells Envoy where a verifier's certificate is, and what the file says.
+/// Envoy reads the certificate again whenever a file is moved into the folder `secrets`.
 pub fn secret_file(
     index: usize,
     certificate: &CertificateFiles,
     secrets: &Path,
-) -> (PathBuf, Value) {
+) -> (String, Value) {
     (
-        tls::secret_path(index, secrets),
+        tls::secret_file_name(index),
         tls::secret(index, certificate, secrets),
     )
 }
@@ -100,26 +103,29 @@ fn key_server_cluster(index: usize, n: usize) -> String {
     format!("key_server_{index}_{n}")
 }
 
-fn clusters_of(index: usize, verifier: &VerifierProxy) -> Vec<Cluster<'_>> {
+fn clusters_of(index: usize, verifier: &VerifierProxy, limits: Limits) -> Vec<Cluster<'_>> {
     let target = match &verifier.upstream {
         Upstream::Http(url) => Target::Url(url),
         Upstream::Unix(path) => Target::Unix(path),
     };
-    let upstream = |name, protocol| Cluster {
+    let upstream = |name, protocol, connections| Cluster {
         name,
         target,
         protocol,
-        max_requests: Some(MAX_CONNECTIONS),
+        limits: Some(ClusterLimits {
+            connections,
+            requests: MAX_REQUESTS,
+        }),
     };
     let key_server = |(n, url)| Cluster {
         name: key_server_cluster(index, n),
         target: Target::Url(url),
         protocol: Protocol::Http1,
-        max_requests: None,
+        limits: None,
     };
     let mut clusters = vec![
-        upstream(upstream_cluster(index), Protocol::Http1),
-        upstream(grpc_cluster(index), Protocol::Http2),
+        upstream(upstream_cluster(index), Protocol::Http1, limits.upstream),
+        upstream(grpc_cluster(index), Protocol::Http2, limits.upstream_grpc),
     ];
     let urls = verifier.key_server.urls();
     clusters.extend(urls.into_iter().enumerate().map(key_server));

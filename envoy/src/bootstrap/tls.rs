@@ -3,7 +3,7 @@
 use crate::verifier::{CertificateFiles, HttpUrl};
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The transport socket of a listener that terminates TLS.
 pub(super) fn downstream(index: usize, secrets: &Path) -> Value {
@@ -18,7 +18,7 @@ pub(super) fn downstream(index: usize, secrets: &Path) -> Value {
                     "name": secret_name(index),
                     "sds_config": {
                         "resource_api_version": "V3",
-                        "path_config_source": {"path": secret_path(index, secrets)},
+                        "path_config_source": {"path": secrets.join(secret_file_name(index))},
                     },
                 }],
             },
@@ -26,9 +26,9 @@ pub(super) fn downstream(index: usize, secrets: &Path) -> Value {
     })
 }
 
-/// Where the secret of a listener is described.
-pub(super) fn secret_path(index: usize, secrets: &Path) -> PathBuf {
-    secrets.join(format!("{}.json", secret_name(index)))
+/// The name of the file that describes the secret of a listener.
+pub(super) fn secret_file_name(index: usize) -> String {
+    format!("{}.json", secret_name(index))
 }
 
 /// The description: it names the user's own files, so that there is no second copy of a key.
