@@ -116,6 +116,17 @@ impl Gate {
         &self.handover
     }
 
+    /// The fields of a request that are ours to set, or could be taken for one: whoever sent them, they
+    /// must not reach the upstream.
+    pub fn reserved_fields(&self, head: &dyn RequestHead) -> Vec<String> {
+        if !self.handover.has_own_headers() {
+            return Vec::new();
+        }
+        let mut names = head.names();
+        names.retain(|name| self.handover.reserves(name));
+        names
+    }
+
     /// The fields of a request that carries its token, once the token is taken out of them.
     pub fn without_token(&self, head: &dyn RequestHead) -> Vec<credentials::Stripped> {
         credentials::strip(head, self.access.cookies_enabled)

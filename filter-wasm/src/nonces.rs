@@ -159,6 +159,13 @@ mod tests {
     }
 
     #[test]
+    fn each_bucket_has_a_key_of_its_own() {
+        let store = worker(&Rc::new(InMemory::default()), "a", 1);
+        let keys: std::collections::HashSet<_> = (0..1000).map(|i| store.key(i)).collect();
+        assert_eq!(keys.len(), 1000);
+    }
+
+    #[test]
     fn verifiers_of_other_audiences_do_not() {
         let shared = Rc::new(InMemory::default());
         assert_eq!(claim(&mut worker(&shared, "a", 1), "n1"), NonceClaim::Fresh);

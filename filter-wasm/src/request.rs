@@ -9,6 +9,9 @@ pub trait RequestHead {
 
     /// The value of each line of a field.
     fn get_all(&self, name: &str) -> Vec<Vec<u8>>;
+
+    /// The name of each line.
+    fn names(&self) -> Vec<String>;
 }
 
 /// A field that is text.
@@ -63,6 +66,10 @@ pub(crate) mod in_memory {
         fn get_all(&self, name: &str) -> Vec<Vec<u8>> {
             let fields = self.0.iter().filter(|(own, _)| own == name);
             fields.map(|(_, value)| value.clone()).collect()
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.0.iter().map(|(name, _)| name.clone()).collect()
         }
     }
 }

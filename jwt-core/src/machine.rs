@@ -297,6 +297,69 @@ mod tests {
         );
     }
 
+    /// A host that has no idea of keys.
+    struct AcceptAll;
+
+    impl SignatureVerifier for AcceptAll {
+        fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_host_that_checks_signatures_is_asked_only_for_what_the_key_permits() {
+        let mut jwk = TestSigner::service().public_key().to_jwk("k1");
+        jwk["alg"] = json!("RS256");
+        let key = Rc::new(PublicKey::from_jwk(jwk.to_string().as_bytes()).unwrap());
+        for (algorithm, expected) in [
+            ("RS256", None),
+            // Another of its type, and others.
+            ("RS512", Some(KeyProblem::Unusable)),
+            ("PS256", Some(KeyProblem::Unusable)),
+            ("ES256", Some(KeyProblem::Unusable)),
+            ("EdDSA", Some(KeyProblem::Unusable)),
+        ] {
+            let header = json!({"alg": algorithm, "kid": "k1"});
+            let token = TestSigner::service().sign_with(&header, &TestSigner::claims("n1"));
+            let current = CurrentToken::check(&token, &policy(), at(NOW)).unwrap();
+            let checked = current.check_signature(key.clone(), &AcceptAll, &policy());
+            let expected = expected.map(Refusal::Key);
+            assert_eq!(checked.err(), expected, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn of_the_keys_of_one_name_the_one_of_the_algorithm_checks_the_signature() {
+        let ed25519 = r#"{"kty":"OKP","crv":"Ed25519",
+            "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let ed25519 = PublicKey::from_jwk(ed25519.as_bytes()).unwrap();
+        let mut last = TestSigner::service().public_key();
+        last.add_alternative(ed25519.clone());
+        let mut first = ed25519.clone();
+        first.add_alternative(TestSigner::service().public_key());
+        for (key, expected) in [
+            (last, None),
+            (first, None),
+            (ed25519, Some(Refusal::Key(KeyProblem::Unusable))),
+        ] {
+            let token = TestSigner::service().token("n1");
+            let current = CurrentToken::check(&token, &policy(), at(NOW)).unwrap();
+            let checked = current.check_signature(Rc::new(key), &PureRust, &policy());
+            assert_eq!(checked.err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_one_of_its_issuer() {
+        let token = TestSigner::service().token("n1");
+        let current = CurrentToken::check(&token, &policy(), at(NOW)).unwrap();
+        let agreed = current.check_signature(service_key(), &PureRust, &policy());
+        let agreed = agreed.unwrap();
+        let nonce = agreed.nonce();
+        assert_eq!((nonce.issuer, nonce.token_id), ("svc", "n1"));
+        assert!(nonce.expires > at(NOW));
+    }
+
     #[test]
     fn an_algorithm_that_is_not_in_the_list_is_refused_before_its_key_is_asked_for() {
         let token = TestSigner::service().token("n1");

@@ -170,6 +170,7 @@ mod tests {
         let places = [
             place("", "a", "bc"),
             place("", "ab", "c"),
+            place("", "b", "bc"),
             place("a", "", "bc"),
             place("", "a", "bd"),
         ];

@@ -1,3 +1,4 @@
+mod handover;
 mod sets;
 mod token_reuse;
 mod workers;

@@ -6,13 +6,6 @@ use proxy_wasm::types::MapType;
 
 pub(super) struct HostHead;
 
-impl HostHead {
-    /// The name of each field.
-    pub(super) fn names(&self) -> Vec<String> {
-        fields().into_iter().map(|(name, _)| name).collect()
-    }
-}
-
 impl RequestHead for HostHead {
     fn get(&self, name: &str) -> Option<Vec<u8>> {
         hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
@@ -26,6 +19,10 @@ impl RequestHead for HostHead {
             .filter(|(own, _)| own == name)
             .map(|(_, value)| value)
             .collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        fields().into_iter().map(|(name, _)| name).collect()
     }
 }
 

@@ -128,15 +128,7 @@ impl Plugin {
 
     fn remove_reserved_headers(&self) {
         let gate = self.gate.borrow();
-        let handover = gate.handover();
-        if !handover.has_own_headers() {
-            return;
-        }
-        for name in HostHead
-            .names()
-            .iter()
-            .filter(|name| handover.reserves(name))
-        {
+        for name in &gate.reserved_fields(&HostHead) {
             let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
         }
     }

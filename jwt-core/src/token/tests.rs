@@ -297,6 +297,19 @@ fn the_size_of_a_token_is_bounded_before_anything_is_decoded() {
 }
 
 #[test]
+fn an_empty_text_is_as_if_absent() {
+    for (part, name) in [
+        ("header", "alg"),
+        ("header", "kid"),
+        ("claims", "iss"),
+        ("claims", "jti"),
+    ] {
+        let refusal = with(part, name, Some(json!(""))).unwrap_err();
+        assert_eq!(refusal, Refusal::Missing(name));
+    }
+}
+
+#[test]
 fn each_text_of_a_token_is_bounded() {
     let longest = "x".repeat(limits::MAX_TEXT_LENGTH);
     let longer = longest.clone() + "x";

@@ -65,3 +65,26 @@ fn clean(trailers: &mut HeaderMap) {
         trailers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_authorization_comes_after_the_body() {
+        let names = [
+            "authorization",
+            "cookie",
+            "host",
+            "proxy-authorization",
+            "te",
+        ];
+        let field = |name: &str| (name.parse().unwrap(), "x".parse().unwrap());
+        let mut trailers: HeaderMap = names.into_iter().map(field).collect();
+        trailers.append("authorization", "y".parse().unwrap());
+        trailers.append("x-sum", "42".parse().unwrap());
+        clean(&mut trailers);
+        let left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum"]);
+    }
+}
