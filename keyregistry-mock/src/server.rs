@@ -9,6 +9,7 @@ mod metrics;
 mod recording;
 mod routes;
 mod tls;
+mod write_deadline;
 mod writes;
 
 pub use admin::{AdminServer, AdminToken};
@@ -56,6 +57,9 @@ pub struct Options {
     pub max_skew: Duration,
     /// The longest lifetime of a token on a request.
     pub max_ttl: Duration,
+    /// How many connections are open at a time. Beyond it, the client that has been silent for
+    /// longest is disconnected.
+    pub max_connections: usize,
     /// With it, HTTPS is spoken.
     pub tls: Option<TlsIdentity>,
     /// The clock it goes by.
@@ -79,6 +83,7 @@ impl Default for Options {
             accept_legacy_tokens: false,
             max_skew: rules.policy.max_skew,
             max_ttl: rules.policy.max_ttl,
+            max_connections: 1_000,
             tls: None,
             clock: Clock::default(),
         }
@@ -139,7 +144,7 @@ impl Server {
         Ok(Self {
             url,
             requests,
-            listening: bound.serve(router, options.tls),
+            listening: bound.serve(router, options.tls, options.max_connections),
         })
     }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
+use transport::descriptors::DescriptorLimit;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -108,6 +109,9 @@ pub(super) struct Args {
     log_level: LevelFilter,
 }
 
+/// However many file descriptors there are: each connection takes some memory too.
+const MAX_CONNECTIONS: usize = 10_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ApprovalFlag {
     Manual,
@@ -125,7 +129,15 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = listen_for(SignalKind::interrupt())?;
 
     let registry = args.registry()?;
-    let options = args.options()?;
+    let descriptors = DescriptorLimit::raise();
+    if let Some(warning) = descriptors.warning() {
+        tracing::warn!("{warning}");
+    }
+    let options = args.options(descriptors)?;
+    tracing::info!(
+        connections = options.max_connections,
+        "connections at a time"
+    );
     let admin = args.start_admin(&registry).await?;
     let scheme = options.tls.as_ref().map_or("http", |_| "https");
     args.advise();
@@ -158,7 +170,7 @@ impl Args {
         Ok(registry)
     }
 
-    fn options(&self) -> Result<Options, Error> {
+    fn options(&self, descriptors: DescriptorLimit) -> Result<Options, Error> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsIdentity::load(certificate, key)?),
             _ => None,
@@ -183,6 +195,7 @@ impl Args {
             accept_legacy_tokens: self.accept_legacy_tokens,
             max_skew: self.max_skew,
             max_ttl: self.max_ttl,
+            max_connections: descriptors.connections(1, MAX_CONNECTIONS),
             tls,
             clock: Clock::System,
         })

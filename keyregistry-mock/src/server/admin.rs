@@ -60,6 +60,9 @@ impl fmt::Debug for AdminToken {
     }
 }
 
+/// Those who manage keys are few.
+const MAX_CONNECTIONS: usize = 64;
+
 /// A running admin listener. It stops when dropped.
 #[derive(Debug)]
 pub struct AdminServer {
@@ -77,7 +80,7 @@ impl AdminServer {
         let bound = connections::bind(address).await?;
         let router = router(Admin { registry, clock }, token);
         Ok(Self {
-            listening: bound.serve(router, None),
+            listening: bound.serve(router, None, MAX_CONNECTIONS),
         })
     }
 

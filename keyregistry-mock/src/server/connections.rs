@@ -2,6 +2,7 @@
 
 use super::client::Peer;
 use super::tls::TlsIdentity;
+use super::write_deadline::WriteDeadline;
 use crate::error::Error;
 use axum::Router;
 use hyper::Request;
@@ -11,26 +12,31 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use std::io;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use transport::connections::{Connection, Connections, Limits};
 
-/// How long a client may take for its TLS handshake, and for the header section of a request,
-/// counted from the end of the one before: so long an idle connection is kept.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take from its connection to the end of its first head, TLS included.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take for another head, counted from the end of the request before: so long
+/// an idle connection is kept.
+const NEXT_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to read an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Requests are answered from memory: whoever takes longer is not reading, or not writing.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// So many at a time, which is within the file descriptors that a process usually has. Others wait
-/// until one ends.
-const MAX_CONNECTIONS: usize = 1_000;
 
 /// How long to wait when connections cannot be taken, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -63,12 +69,18 @@ impl Bound {
         self.address
     }
 
-    pub(super) fn serve(self, router: Router, tls: Option<TlsIdentity>) -> Listening {
+    /// With at most so many connections at a time.
+    pub(super) fn serve(
+        self,
+        router: Router,
+        tls: Option<TlsIdentity>,
+        max_connections: usize,
+    ) -> Listening {
         let (stop, stopped) = oneshot::channel();
-        let connections = Connections {
+        let connections = Acceptor {
             router,
             tls,
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            open: Connections::new(Limits::of(max_connections)),
             graceful: GracefulShutdown::new(),
         };
         Listening {
@@ -92,23 +104,24 @@ impl Listening {
     }
 }
 
-struct Connections {
+struct Acceptor {
     router: Router,
     tls: Option<TlsIdentity>,
-    room: Arc<Semaphore>,
+    open: Connections,
     graceful: GracefulShutdown,
 }
 
-impl Connections {
+impl Acceptor {
     async fn accept_until(self, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
         loop {
             tokio::select! {
                 // Nothing is ever sent: the sender is dropped.
                 _ = &mut stopped => break,
-                accepted = self.accept(&listener) => match accepted {
-                    Ok((stream, peer, place)) => self.serve(stream, Peer(peer), place),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.serve(stream, peer),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
+                        self.open.make_room();
                         sleep(PAUSE).await;
                     }
                 }
@@ -120,51 +133,89 @@ impl Connections {
         }
     }
 
-    /// The next connection, once there is a place for it, which it keeps until it ends.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.room).acquire_owned().await;
-        let place = place.map_err(io::Error::other)?;
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, place))
-    }
-
-    fn serve(&self, stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         // Nagle's algorithm would hold back the last packet of each answer.
         let _ = stream.set_nodelay(true);
-        let router = self.router.clone();
-        let watcher = self.graceful.watcher();
-        let tls = self.tls.as_ref().map(TlsIdentity::acceptor);
+        let client = Arc::new(Client {
+            peer: Peer(peer),
+            connection: self.open.admit(peer.into()),
+            has_spoken: AtomicBool::new(false),
+        });
+        let serving = serve_tls(
+            stream,
+            self.tls.as_ref().map(TlsIdentity::acceptor),
+            Arc::clone(&client),
+            self.router.clone(),
+            self.graceful.watcher(),
+        );
         tokio::spawn(async move {
-            let _place = place;
-            let Some(tls) = tls else {
-                return serve_http(stream, peer, router, watcher).await;
-            };
-            match timeout(HEADER_READ_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve_http(stream, peer, router, watcher).await,
-                Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
-                Err(_) => tracing::debug!("no TLS handshake in time"),
+            tokio::select! {
+                () = serving => {}
+                () = client.connection.must_close() => {
+                    tracing::debug!(%peer, "closed for another connection");
+                }
+                () = client.is_silent_for(FIRST_HEAD_TIMEOUT) => {
+                    tracing::debug!(%peer, "no request in time");
+                }
             }
         });
     }
 }
 
+/// The other end of a connection that is served.
+struct Client {
+    peer: Peer,
+    connection: Connection,
+    has_spoken: AtomicBool,
+}
+
+impl Client {
+    fn head_arrived(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
+        self.connection.head_arrived();
+    }
+
+    /// Ends only if no head arrives in that time.
+    async fn is_silent_for(&self, time: Duration) {
+        sleep(time).await;
+        if self.has_spoken.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    }
+}
+
+async fn serve_tls(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    client: Arc<Client>,
+    router: Router,
+    watcher: Watcher,
+) {
+    let Some(tls) = tls else {
+        return serve_http(stream, client, router, watcher).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => serve_http(stream, client, router, watcher).await,
+        Err(error) => tracing::debug!(%error, "no TLS handshake"),
+    }
+}
+
 async fn serve_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
+    client: Arc<Client>,
     router: Router,
     watcher: Watcher,
 ) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        client.head_arrived();
+        request.extensions_mut().insert(client.peer);
         router.call(request)
     });
+    let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .header_read_timeout(NEXT_HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
@@ -172,39 +223,4 @@ async fn serve_http(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    async fn ask(address: SocketAddr) -> TcpStream {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-        client.write_all(request).await.unwrap();
-        client
-    }
-
-    async fn read_byte(client: &mut TcpStream) -> u8 {
-        client.read_u8().await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn beyond_the_limit_a_connection_waits_until_another_ends() {
-        let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let connections = Connections {
-            router: Router::new().route("/", get(|| async {})),
-            tls: None,
-            room: Arc::new(Semaphore::new(1)),
-            graceful: GracefulShutdown::new(),
-        };
-        let (_stop, stopped) = oneshot::channel();
-        tokio::spawn(connections.accept_until(bound.listener, stopped));
-        let mut first = ask(bound.address).await;
-        assert_eq!(read_byte(&mut first).await, b'H');
-        let mut second = ask(bound.address).await;
-        let answer = timeout(Duration::from_millis(100), read_byte(&mut second)).await;
-        assert!(answer.is_err());
-        drop(first);
-        assert_eq!(read_byte(&mut second).await, b'H');
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// A running registry, killed when dropped.
 pub(crate) struct Process {
@@ -26,7 +27,20 @@ impl Process {
     }
 
     pub(crate) fn start_at(address: &str, args: &[&str]) -> Self {
-        let mut child = command(&["--listen", address])
+        Self::spawn(command(&["--listen", address]), args)
+    }
+
+    /// A process that may have so many file descriptors, of which only `soft` are given to it.
+    pub(crate) fn start_with_descriptors(soft: u32, hard: u32, args: &[&str]) -> Self {
+        let limited = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\"");
+        let mut command = Command::new("bash");
+        let program = env!("CARGO_BIN_EXE_keyregistry-mock");
+        command.args(["-c", &limited, "bash", program, "--listen", "127.0.0.1:0"]);
+        Self::spawn(command, args)
+    }
+
+    fn spawn(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -92,6 +106,8 @@ fn exchange(
     body: &str,
 ) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
+    // Instead of for ever.
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\
