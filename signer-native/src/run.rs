@@ -3,7 +3,7 @@
 use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
 use crate::keys::{KeyKeeper, KeyStatus};
-use crate::proxy::{Listener, Proxy};
+use crate::proxy::{Listener, Proxy, Settings};
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket, VerifierProxy};
 use std::io;
@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
+use transport::descriptors::DescriptorLimit;
 use transport::files::FileError;
 
 /// Why jwtproxy does not run, or runs no more.
@@ -48,8 +49,10 @@ pub enum RunError {
 /// have finished or have taken too long. A second signal ends everything at once.
 pub async fn run(config: Config, options: &envoy::Options) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
+    // Before Envoy, which inherits it.
+    let descriptors = DescriptorLimit::raise();
     let signer = match config.signer {
-        Some(signer) => Some(RunningSigner::start(signer).await?),
+        Some(signer) => Some(RunningSigner::start(signer, descriptors).await?),
         None => None,
     };
     let mut envoy = None;
@@ -94,10 +97,14 @@ struct RunningSigner {
 }
 
 impl RunningSigner {
-    async fn start(mut signer: SignerProxy) -> Result<Self, RunError> {
+    async fn start(
+        mut signer: SignerProxy,
+        descriptors: DescriptorLimit,
+    ) -> Result<Self, RunError> {
         for warning in &signer.warnings {
             warn!("signer_proxy: {warning}");
         }
+        fit(&mut signer.settings, descriptors);
         // All that can be in somebody's way comes before the first key is made.
         let bound = Bound::new(&signer.listen).await?;
         let admin = match signer.admin {
@@ -167,6 +174,24 @@ impl RunningSigner {
         if let Some(admin) = self.admin {
             admin.abort();
         }
+    }
+}
+
+/// Each connection of a client may need one to a server.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+/// Takes no more connections than there are file descriptors for.
+fn fit(settings: &mut Settings, descriptors: DescriptorLimit) {
+    let wanted = settings.max_connections;
+    let fitting = descriptors.connections(DESCRIPTORS_PER_CONNECTION, wanted);
+    if fitting < wanted {
+        let available = descriptors.descriptors();
+        warn!(
+            "signer_proxy: limits.connections is {wanted}, but the {available} file descriptors \
+             of the process (RLIMIT_NOFILE, hard limit) are enough for {fitting}, which is the \
+             limit now"
+        );
+        settings.max_connections = fitting;
     }
 }
 

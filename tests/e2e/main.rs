@@ -78,6 +78,8 @@ mod restart_guard;
 mod signer_operations;
 /// Which requests the signer signs, and how.
 mod signer_policy;
+/// Clients of the signer that say nothing, or nothing complete.
+mod silent_clients;
 /// Clients that open connections to a verifier and say nothing, or not enough.
 mod silent_connections;
 /// docs/threat-model.md: every attack in it has its tests.

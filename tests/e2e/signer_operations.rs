@@ -82,7 +82,7 @@ async fn the_log_is_json_where_it_is_told_so() {
     let servers = TestAuthority::new("servers");
     let arguments = ["-log-format", "json", "-log-level", "debug"];
     let signer = Signer::start_with(&servers, "", &arguments).await;
-    get_through(signer.address(), "http://127.0.0.1:1/?secret=1").await;
+    get_through(signer.address(), "http://127.0.0.1:1/?hidden=1").await;
     let log = signer.log();
     let lines: Vec<Value> = log
         .lines()
@@ -92,7 +92,7 @@ async fn the_log_is_json_where_it_is_told_so() {
         .iter()
         .find(|line| line["message"] == "request failed");
     assert_eq!(failed.unwrap()["target"], "http://127.0.0.1:1/", "{log}");
-    assert!(!log.contains("secret"), "{log}");
+    assert!(!log.contains("hidden"), "{log}");
 }
 
 const UNIX: &str = r#"

@@ -12,13 +12,18 @@
 //!
 //! Connections that have delivered a head are not bounded by source: many clients can share the
 //! address of a load balancer.
+//!
+//! A server whose requests take long, such as a proxy, says when a connection is at [`Work`]: it
+//! does not close for another one then. Such a server waits for [`Connections::room`].
 
 mod ranking;
 mod source;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use source::Source;
+pub use work::Work;
 
 use ranking::Ranking;
 use std::collections::HashMap;
@@ -65,6 +70,7 @@ impl Connections {
             open: HashMap::new(),
             silent: Ranking::default(),
             speaking: Ranking::default(),
+            freed: Arc::default(),
         })))
     }
 
@@ -90,6 +96,19 @@ impl Connections {
     /// Makes a connection close, where the process turns out to be out of file descriptors.
     pub fn make_room(&self) {
         self.lock().close_one();
+    }
+
+    /// Waits until a new connection can be admitted without closing one that is at work.
+    pub async fn room(&self) {
+        loop {
+            let freed = Arc::clone(&self.lock().freed);
+            // Before the look at the table, so that nothing is missed in between.
+            let freed = freed.notified();
+            if self.lock().has_room() {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// How many are open.
@@ -130,6 +149,8 @@ struct Table {
     open: HashMap<u64, Open>,
     silent: Ranking,
     speaking: Ranking,
+    /// Woken when there may be room again.
+    freed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -137,6 +158,8 @@ struct Open {
     source: Source,
     /// The tick of the last head.
     heard: Option<u64>,
+    /// While there are any it is not ranked, so it is not closed.
+    works: usize,
     must_close: Arc<Notify>,
 }
 
@@ -152,6 +175,7 @@ impl Table {
         let open = Open {
             source,
             heard: None,
+            works: 0,
             must_close,
         };
         self.open.insert(id, open);
@@ -162,12 +186,22 @@ impl Table {
         let now = self.tick();
         // One that had to close is no longer among them.
         if let Some(open) = self.open.get_mut(&id) {
-            match open.heard.replace(now) {
+            let before = open.heard.replace(now);
+            if open.works > 0 {
+                return;
+            }
+            match before {
                 None => self.silent.remove(open.source, id),
                 Some(before) => self.speaking.remove(open.source, before),
             }
             self.speaking.insert(open.source, now, id);
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.len() < self.limits.connections
+            || self.silent.first().is_some()
+            || self.speaking.first().is_some()
     }
 
     fn close_one(&mut self) {
@@ -186,9 +220,11 @@ impl Table {
     fn remove(&mut self, id: u64) -> Option<Open> {
         let open = self.open.remove(&id)?;
         match open.heard {
+            _ if open.works > 0 => {}
             None => self.silent.remove(open.source, id),
             Some(heard) => self.speaking.remove(open.source, heard),
         }
+        self.freed.notify_waiters();
         Some(open)
     }
 }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use transport::connections::{Connections, Limits};
 
 /// Whether requests can be signed now.
 #[derive(Clone)]
@@ -67,14 +68,23 @@ impl fmt::Debug for Readiness {
 /// How long an admin connection may take for the header section of a request, or wait for one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Operators are few, and must not be locked out by connections that say nothing.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    silent_per_source: 16,
+};
+
 /// Serves the admin address until the future is dropped.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Readiness) {
+    let limited = Connections::new(LIMITS);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            stream = next_connection(&listener) => {
+            (stream, admitted) = next_connection(&listener, &limited) => {
                 let (metrics, readiness) = (Arc::clone(&metrics), readiness.clone());
+                let heard = Arc::clone(&admitted);
                 let service = service_fn(move |request| {
+                    heard.head_arrived();
                     let response = answer(&request, &metrics, &readiness);
                     async { Ok::<_, Infallible>(response) }
                 });
@@ -82,7 +92,12 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Read
                     .timer(TokioTimer::new())
                     .header_read_timeout(PATIENCE)
                     .serve_connection(TokioIo::new(stream), service);
-                connections.spawn(connection);
+                connections.spawn(async move {
+                    tokio::select! {
+                        _ = connection => {}
+                        () = admitted.must_close() => {}
+                    }
+                });
             }
             Some(_) = connections.join_next() => {}
         }

@@ -5,6 +5,7 @@ use super::framing::{Exchange, StrictFraming};
 use super::idle::{InFlightBody, Usage};
 use super::server::Server;
 use super::target::Scope;
+use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
+use transport::connections::Connection;
 
 /// The version that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +37,31 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a connection until either side closes it, or until its requests are finished once the
-/// shutdown has begun.
-pub(super) fn serve<S>(server: Arc<Server>, stream: S, scope: Scope, speaks: Speaks) -> Serving
+/// shutdown has begun. Ends it at once where it must close for another one.
+pub(super) fn serve<S>(
+    server: Arc<Server>,
+    stream: S,
+    scope: Scope,
+    speaks: Speaks,
+    admitted: Arc<Connection>,
+) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match speaks {
-        Speaks::Http1 => Box::pin(serve_http1(server, stream, scope)),
-        Speaks::Http2 => Box::pin(serve_http2(server, stream, scope)),
-    }
+    let closing = Arc::clone(&admitted);
+    let serving: Serving = match speaks {
+        Speaks::Http1 => Box::pin(serve_http1(server, stream, scope, admitted)),
+        Speaks::Http2 => Box::pin(serve_http2(server, stream, scope, admitted)),
+    };
+    Box::pin(async move {
+        tokio::select! {
+            () = serving => {}
+            () = closing.must_close() => debug!("connection closed for another one"),
+        }
+    })
 }
 
-async fn serve_http1<S>(server: Arc<Server>, stream: S, scope: Scope)
+async fn serve_http1<S>(server: Arc<Server>, stream: S, scope: Scope, admitted: Arc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -54,7 +69,7 @@ where
     let stream = StrictFraming::new(stream, settings.max_header_size);
     let exchange = stream.exchange();
     let usage = Arc::new(Usage::new());
-    let service = service(Arc::clone(&server), scope, exchange, usage);
+    let service = service(Arc::clone(&server), scope, exchange, usage, admitted);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
@@ -66,7 +81,7 @@ where
     run(Box::pin(connection), server.lifetime.draining()).await;
 }
 
-async fn serve_http2<S>(server: Arc<Server>, stream: S, scope: Scope)
+async fn serve_http2<S>(server: Arc<Server>, stream: S, scope: Scope, admitted: Arc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -77,6 +92,7 @@ where
         scope,
         Exchange::default(),
         Arc::clone(&usage),
+        admitted,
     );
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -102,6 +118,7 @@ fn service(
     scope: Scope,
     exchange: Exchange,
     usage: Arc<Usage>,
+    admitted: Arc<Connection>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<AnswerBody>,
@@ -109,9 +126,18 @@ fn service(
     Future = Pin<Box<dyn Future<Output = Answer> + Send>>,
 > + Send {
     let scope = Arc::new(scope);
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |mut request: Request<Incoming>| {
         let (server, scope) = (Arc::clone(&server), Arc::clone(&scope));
-        let in_flight = usage.request();
+        // Behind a CONNECT the first request is still to come.
+        let work = match *request.method() {
+            Method::CONNECT => admitted.preparation(),
+            _ => admitted.request(),
+        };
+        let in_flight = usage.request(work);
+        if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
+            // The connection can outlive this request.
+            request.extensions_mut().insert(Arc::clone(&admitted));
+        }
         // Now: a refusal that comes later is of a later request.
         let refused = exchange.refused();
         let exchange = exchange.clone();

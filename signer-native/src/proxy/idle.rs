@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use transport::connections::Work;
 
 /// A stream that fails once no byte has passed in either direction for some time, whatever is
 /// spoken on it.
@@ -119,7 +120,10 @@ pub(super) struct Usage {
 
 /// A request in flight.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Usage>);
+pub(super) struct InFlight {
+    usage: Arc<Usage>,
+    _work: Work,
+}
 
 /// The body of a response: while it is sent its request is in flight.
 #[derive(Debug)]
@@ -137,9 +141,12 @@ impl Usage {
     }
 
     /// Until the value is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+    pub(super) fn request(self: &Arc<Self>, work: Work) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
-        InFlight(Arc::clone(self))
+        InFlight {
+            usage: Arc::clone(self),
+            _work: work,
+        }
     }
 
     /// Ready once there has been no request for so long.
@@ -189,9 +196,10 @@ impl<B: Body + Unpin> Body for InFlightBody<B> {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = &self.usage;
+        let mut last = usage.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Instant::now();
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        usage.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -199,6 +207,7 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use transport::connections::{Connections, Limits, Source};
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_stream_and_traffic_in_either_direction_keeps_it() {
@@ -218,7 +227,9 @@ mod tests {
     async fn a_connection_is_unused_after_its_last_request() {
         let usage = Arc::new(Usage::new());
         let patience = Duration::from_secs(10);
-        let request = usage.request();
+        let connections = Connections::new(Limits::of(1));
+        let work = Arc::new(connections.admit(Source::LOCAL)).request();
+        let request = usage.request(work);
         let started = Instant::now();
         let unused = usage.unused(patience);
         let end = async {

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::warn;
+use transport::connections::{Connection, Connections, Source};
 
 /// A bound socket that connections come from.
 pub trait Listener: Send + Sync {
@@ -13,7 +15,7 @@ pub trait Listener: Send + Sync {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Waits for the next connection.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Source)>> + Send;
 
     /// The address for the log.
     fn address(&self) -> String;
@@ -22,11 +24,11 @@ pub trait Listener: Send + Sync {
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Source)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
         // Nagle's algorithm would hold back the last packet of each response.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, peer.into()))
     }
 
     fn address(&self) -> String {
@@ -38,9 +40,9 @@ impl Listener for TcpListener {
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<UnixStream> {
+    async fn accept(&self) -> io::Result<(UnixStream, Source)> {
         let (stream, _) = UnixListener::accept(self).await?;
-        Ok(stream)
+        Ok((stream, Source::LOCAL))
     }
 
     fn address(&self) -> String {
@@ -53,16 +55,24 @@ impl Listener for UnixListener {
 }
 
 /// The next connection, however many attempts fail: no error of one accept is a reason to stop.
-pub(crate) async fn next_connection<L: Listener>(listener: &L) -> L::Stream {
+/// Another connection closes for it where that is needed, see [`transport::connections`].
+pub(crate) async fn next_connection<L: Listener>(
+    listener: &L,
+    connections: &Connections,
+) -> (L::Stream, Arc<Connection>) {
     loop {
         match listener.accept().await {
-            Ok(stream) => return stream,
+            Ok((stream, source)) => {
+                connections.room().await;
+                return (stream, Arc::new(connections.admit(source)));
+            }
             // The client was gone before its connection was taken.
             Err(error) if is_of_one_connection(&error) => {}
             // Most likely out of file descriptors: they come back as other connections end, and
             // until then accept fails at once, over and over.
             Err(error) => {
                 warn!(address = listener.address(), %error, "cannot accept a connection");
+                connections.make_room();
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -84,6 +94,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
     use tokio::io::{AsyncWriteExt as _, DuplexStream};
+    use transport::connections::Limits;
 
     /// Gives these in turn.
     struct Scripted(Mutex<VecDeque<io::Result<DuplexStream>>>);
@@ -91,8 +102,9 @@ mod tests {
     impl Listener for Scripted {
         type Stream = DuplexStream;
 
-        async fn accept(&self) -> io::Result<DuplexStream> {
-            self.0.lock().unwrap().pop_front().unwrap()
+        async fn accept(&self) -> io::Result<(DuplexStream, Source)> {
+            let next = self.0.lock().unwrap().pop_front().unwrap();
+            next.map(|stream| (stream, Source::LOCAL))
         }
 
         fn address(&self) -> String {
@@ -109,7 +121,11 @@ mod tests {
             Err(io::Error::from_raw_os_error(EMFILE)),
             Ok(server),
         ])));
-        let mut stream = next_connection(&listener).await;
+        let connections = Connections::new(Limits::of(10));
+        let silent = connections.admit(Source::LOCAL);
+        let (mut stream, _) = next_connection(&listener, &connections).await;
         stream.write_all(b"!").await.unwrap();
+        // For want of descriptors.
+        silent.must_close().await;
     }
 }

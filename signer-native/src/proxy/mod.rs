@@ -45,8 +45,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use target::Scope;
-use tokio::sync::Semaphore;
 use tracing::info;
+use transport::connections::{Connections, Limits};
 
 /// How patient the proxy is, and how much it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,20 +191,31 @@ async fn accept_until(
     server: Arc<Server>,
 ) {
     let mut shutdown = pin!(shutdown);
-    let room = Arc::new(Semaphore::new(server.settings.max_connections));
+    let connections = Connections::new(limits(server.settings.max_connections));
     loop {
-        let next = async {
-            // Never closed. Whoever finds no room waits in the system's queue.
-            let place = Arc::clone(&room).acquire_owned().await;
-            (listener::next_connection(&listener).await, place)
-        };
-        let (stream, place) = tokio::select! {
+        // While one waits for room, others wait in the system's queue.
+        let (stream, admitted) = tokio::select! {
             () = &mut shutdown => return,
-            next = next => next,
+            next = listener::next_connection(&listener, &connections) => next,
         };
-        let stream = IdleTimeout::new(stream, server.settings.idle_timeout)
-            .holding((place, server.metrics.client_connection()));
-        let serving = connection::serve(Arc::clone(&server), stream, Scope::Proxy, Speaks::Http1);
+        let held = (Arc::clone(&admitted), server.metrics.client_connection());
+        let stream = IdleTimeout::new(stream, server.settings.idle_timeout).holding(held);
+        let serving = connection::serve(
+            Arc::clone(&server),
+            stream,
+            Scope::Proxy,
+            Speaks::Http1,
+            admitted,
+        );
         server.lifetime.spawn(serving);
+    }
+}
+
+/// Of all connections, a quarter may be one source's that has sent no request on them. Applications
+/// open many at a time, and TLS takes a while.
+fn limits(connections: usize) -> Limits {
+    Limits {
+        connections,
+        silent_per_source: (connections / 4).max(32).min(connections),
     }
 }

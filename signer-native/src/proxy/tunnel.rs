@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
+use transport::connections::Connection;
 
 /// What a client sends first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub(super) async fn open(
     mut request: Request<Incoming>,
 ) -> Result<(Response<ResponseBody>, Outcome), Error> {
     let origin = Origin::of_connect(&request)?;
+    let admitted: Arc<Connection> = request
+        .extensions_mut()
+        .remove()
+        .ok_or(Error::NotProxyRequest)?;
     let client = hyper::upgrade::on(&mut request);
     let upstreams = server.forwarder.upstreams();
     let decided = upstreams
@@ -67,12 +72,15 @@ pub(super) async fn open(
         Permitted::Tunnel => {
             let upstream = upstreams.connect(&origin.authority, route).await?;
             let idle_timeout = server.settings.idle_timeout;
-            let joined = relay::join(client, upstream, idle_timeout);
-            server.lifetime.spawn(joined);
+            let work = admitted.request();
+            server.lifetime.spawn(async move {
+                relay::join(client, upstream, idle_timeout).await;
+                drop(work);
+            });
             Outcome::Tunnelled
         }
         Permitted::Sign(_) | Permitted::Pass if server.interceptor.is_some() => {
-            let inside = intercept(Arc::clone(&server), client, origin, route);
+            let inside = intercept(Arc::clone(&server), client, origin, route, admitted);
             server.lifetime.spawn(inside);
             Outcome::Intercepted
         }
@@ -87,11 +95,18 @@ fn intercept(
     client: OnUpgrade,
     origin: Origin,
     route: Route,
+    admitted: Arc<Connection>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let Ok(client) = client.await else { return };
         let authority = origin.authority.clone();
-        if let Err(error) = serve_inside(server, client, origin, route).await {
+        let inside = serve_inside(server, client, origin, route, Arc::clone(&admitted));
+        let ended = tokio::select! {
+            ended = inside => ended,
+            // Without a request so far, perhaps in the middle of its handshake.
+            () = admitted.must_close() => Ok(()),
+        };
+        if let Err(error) = ended {
             debug!(%authority, %error, "tunnel ended");
         }
     })
@@ -102,6 +117,7 @@ async fn serve_inside(
     client: Upgraded,
     origin: Origin,
     route: Route,
+    admitted: Arc<Connection>,
 ) -> io::Result<()> {
     let mut stream = TokioIo::new(client);
     let patience = server.settings.header_read_timeout;
@@ -122,7 +138,7 @@ async fn serve_inside(
             origin,
             named_otherwise: None,
         });
-        connection::serve(server, stream, scope, speaks).await;
+        connection::serve(server, stream, scope, speaks, admitted).await;
         return Ok(());
     }
     let (stream, named_otherwise) =
@@ -136,7 +152,7 @@ async fn serve_inside(
         origin,
         named_otherwise,
     });
-    connection::serve(server, stream, scope, speaks).await;
+    connection::serve(server, stream, scope, speaks, admitted).await;
     Ok(())
 }
 

@@ -8,13 +8,17 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use std::time::Duration;
+use transport::connections::{Connection, Work};
 
 /// The client's side of an upgrade it has asked for.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     client: OnUpgrade,
     idle_timeout: Duration,
+    /// Of the client's connection, which stays in use.
+    work: Option<Work>,
 }
 
 impl Upgrade {
@@ -24,7 +28,10 @@ impl Upgrade {
             && request.version() == Version::HTTP_11
             && names(request.headers(), UPGRADE, "websocket")
             && names(request.headers(), CONNECTION, "upgrade");
+        let admitted: Option<&Arc<Connection>> = request.extensions().get();
+        let work = admitted.map(Connection::request);
         wanted.then(|| Self {
+            work,
             client: hyper::upgrade::on(request),
             idle_timeout,
         })
@@ -37,6 +44,7 @@ impl Upgrade {
         lifetime.spawn(async move {
             let Ok(upstream) = upstream.await else { return };
             relay::join(self.client, TokioIo::new(upstream), self.idle_timeout).await;
+            drop(self.work);
         });
     }
 }

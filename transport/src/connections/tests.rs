@@ -110,3 +110,53 @@ fn a_limit_is_shared_out() {
     assert_eq!(Limits::of(1).silent_per_source, 1);
     assert_eq!(Limits::of(1_000_000).silent_per_source, 512);
 }
+
+#[test]
+fn a_connection_at_work_does_not_close_for_another_one() {
+    let connections = limited(2, 2);
+    let busy = Arc::new(connections.admit(source(1)));
+    let (request, another) = (busy.request(), busy.request());
+    let idle = speaking(&connections, 2);
+    drop(request);
+    drop(connections.admit(source(3)));
+    assert!(must_close(&idle) && !must_close(&busy));
+    drop(another);
+    let silent = connections.admit(source(3));
+    // It has spoken, so a silent one closes first.
+    connections.make_room();
+    assert!(must_close(&silent) && !must_close(&busy));
+    connections.make_room();
+    assert!(must_close(&busy));
+}
+
+#[test]
+fn what_only_prepares_for_requests_leaves_a_connection_silent() {
+    let connections = limited(10, 2);
+    let tunnel = Arc::new(connections.admit(source(1)));
+    let connect = tunnel.preparation();
+    let second = connections.admit(source(1));
+    drop(connect);
+    assert!(!must_close(&tunnel) && !must_close(&second));
+    // Two are silent now, and the next one closes the older.
+    let _third = connections.admit(source(1));
+    assert!(must_close(&tunnel) && !must_close(&second));
+}
+
+#[tokio::test]
+async fn there_is_room_once_a_connection_ends_its_work_or_closes() {
+    let connections = limited(1, 1);
+    connections.room().await;
+    let busy = Arc::new(connections.admit(source(1)));
+    for ends in [true, false] {
+        let work = busy.request();
+        let waiting = connections.clone();
+        let room = tokio::spawn(async move { waiting.room().await });
+        tokio::task::yield_now().await;
+        assert!(!room.is_finished());
+        match ends {
+            true => drop(work),
+            false => connections.lock().close(busy.id),
+        }
+        room.await.unwrap();
+    }
+}

@@ -1,0 +1,131 @@
+use jwt_core::testing::TestSigner;
+use jwtproxy_tests::authority::TestAuthority;
+use jwtproxy_tests::jwtproxy::Jwtproxy;
+use jwtproxy_tests::upstream::Upstream;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use transport::descriptors::DescriptorLimit;
+
+/// The source that says nothing, and one that works.
+const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const WORKING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A signer with a soft and a hard limit of file descriptors, which is asked for a name and not an address.
+async fn signer(soft: u32, hard: u32) -> (Jwtproxy, Upstream, String) {
+    let upstream = Upstream::start().await;
+    let authority = TestAuthority::new("the signer's authority");
+    let yaml = r#"
+jwtproxy:
+  signer_proxy:
+    listen_addr: "127.0.0.1:0"
+    ca_key_file: "$DIR/ca.key"
+    ca_crt_file: "$DIR/ca.crt"
+    signer:
+      issuer: svc
+      private_key:
+        type: preshared
+        options: {key_id: k1, private_key_path: "$DIR/service.key"}
+"#;
+    let files = [
+        ("service.key", TestSigner::SERVICE_PRIVATE_PEM),
+        ("ca.key", &authority.key()),
+        ("ca.crt", &authority.certificate()),
+    ];
+    let limits = format!("ulimit -S -n {soft} && ulimit -H -n {hard}");
+    let signer = Jwtproxy::start_after(&limits, yaml, &files, &[]).await;
+    let url = format!("http://localhost:{}/", upstream.address().port());
+    (signer, upstream, url)
+}
+
+async fn connect(to: SocketAddr, source: Ipv4Addr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((IpAddr::from(source), 0).into()).unwrap();
+    timeout(PATIENCE, socket.connect(to))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// That many connections, on each of which this is sent.
+async fn flood(signer: &Jwtproxy, number: usize, sent: &str) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..number {
+        let mut stream = connect(signer.signer.unwrap(), SILENT).await;
+        // It may have been closed for a later one.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        streams.push(stream);
+    }
+    streams
+}
+
+async fn others_are_served(signer: &Jwtproxy, url: &str) {
+    for source in [WORKING, WORKING, WORKING, SILENT] {
+        let mut stream = connect(signer.signer.unwrap(), source).await;
+        let request = format!("GET {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+        read.expect("an answer").unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 "),
+            "{answer}\n{}",
+            signer.log()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_soft_limit_of_descriptors_becomes_the_hard_one() {
+    let (signer, _upstream, url) = signer(64, 4096).await;
+    signer
+        .says("limits.connections is 10000, but the 4096 file descriptors of the process")
+        .await;
+    DescriptorLimit::raise();
+    let _silent = flood(&signer, 200, "").await;
+    others_are_served(&signer, &url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_silent_sockets_keep_no_other_client_out() {
+    DescriptorLimit::raise();
+    let (signer, _upstream, url) = signer(1024, 1024).await;
+    let _silent = flood(&signer, 2_000, "").await;
+    others_are_served(&signer, &url).await;
+    assert!(!signer.log().contains("cannot accept"), "{}", signer.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_do_not_end_keep_no_other_client_out() {
+    DescriptorLimit::raise();
+    let (signer, _upstream, url) = signer(256, 256).await;
+    let mut dripping = flood(&signer, 400, "GET http://a.test/ HTTP/1.1\r\n").await;
+    for byte in "X: abc".chars() {
+        for stream in &mut dripping {
+            let _ = stream.write_all(byte.to_string().as_bytes()).await;
+        }
+        others_are_served(&signer, &url).await;
+    }
+}
+
+/// Each of them has delivered a complete CONNECT.
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_whose_handshake_does_not_end_keep_no_other_client_out() {
+    DescriptorLimit::raise();
+    let (signer, _upstream, url) = signer(256, 256).await;
+    let connect = "CONNECT api.test:443 HTTP/1.1\r\nHost: api.test\r\n\r\n";
+    for begun in [
+        "",
+        "\x16",
+        "\x16\x03\x01\x02\x00\x01\x00",
+        "GET / HT",
+        "PRI * HTTP/2.0\r\n",
+    ] {
+        let _tunnels = flood(&signer, 200, &format!("{connect}{begun}")).await;
+        others_are_served(&signer, &url).await;
+    }
+}
