@@ -329,3 +329,37 @@ fn what_is_no_database_of_ours_is_refused_and_left_alone() {
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }
+
+#[test]
+fn a_publication_that_changes_nothing_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("keys.db");
+    let args = [
+        "--database",
+        database.to_str().unwrap(),
+        "--approval",
+        "auto",
+    ];
+    let process = Process::start(&args);
+    let path = "/services/svc/keys/a";
+    let put = |authorization: &str, jwk: &str| {
+        let answer = process.try_exchange("PUT", path, authorization, jwk);
+        answer.unwrap().lines().next().unwrap().to_owned()
+    };
+    let (first, jwk) = publication(&process.address, "a");
+    assert_eq!(put(&first, &jwk), "HTTP/1.1 200 OK");
+    let size = || -> u64 {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    let before = size();
+    for _ in 0..300 {
+        let (again, jwk) = publication(&process.address, "a");
+        assert_eq!(put(&again, &jwk), "HTTP/1.1 200 OK");
+        assert_eq!(put(&again, &jwk), "HTTP/1.1 400 Bad Request", "a replay");
+    }
+    assert_eq!(put(&first, &jwk), "HTTP/1.1 400 Bad Request", "a replay");
+    assert_eq!(size(), before);
+}

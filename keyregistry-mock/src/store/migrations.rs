@@ -4,7 +4,7 @@ use super::storage::StorageError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Each leads from the version of its place to the next.
-const MIGRATIONS: [&str; 2] = [FIRST, ORIGINS_AND_TOMBSTONES];
+const MIGRATIONS: [&str; 3] = [FIRST, ORIGINS_AND_TOMBSTONES, HASHED_NONCES];
 
 const FIRST: &str = "
     CREATE TABLE keys (
@@ -47,6 +47,16 @@ const ORIGINS_AND_TOMBSTONES: &str = "
         kid TEXT NOT NULL,
         thumbprint TEXT NOT NULL
     ) STRICT;
+";
+
+/// The nonces of before are of tokens of older signers.
+const HASHED_NONCES: &str = "
+    DROP TABLE nonces;
+    CREATE TABLE used_nonces (
+        hash BLOB PRIMARY KEY,
+        expires INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX used_nonces_by_expiry ON used_nonces (expires);
 ";
 
 /// Brings the tables up to date.

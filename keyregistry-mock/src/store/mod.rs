@@ -8,6 +8,7 @@ mod index;
 mod key;
 mod migrations;
 mod name;
+mod nonces;
 mod source;
 mod state;
 mod storage;
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use storage::{Nonces, Storage};
+use storage::Storage;
 
 /// The keys of all services. Clones share them.
 #[derive(Clone)]
@@ -263,6 +264,7 @@ impl Registry {
     /// The one way to change keys. `decide` sees the keys as they are and says what to change;
     /// nothing happens in between. When this returns, the changes and the nonces that `decide`
     /// claimed are on the disk; where it fails, there is nothing of either.
+    /// Where nothing changes, nothing is written, and the nonces are remembered in memory.
     ///
     /// It waits for the disk: asynchronous callers let a thread do it.
     pub(crate) fn update<T, E: From<StorageError>>(
@@ -277,12 +279,16 @@ impl Registry {
         storage: &mut Storage,
         decide: impl FnOnce(&State, &mut dyn NonceStore) -> Result<(Vec<Change>, T), E>,
     ) -> Result<T, E> {
-        let transaction = storage.transaction()?;
-        let (changes, outcome) = decide(&self.read(), &mut Nonces(&transaction))?;
-        for change in &changes {
-            storage::write(&transaction, change)?;
+        let mut nonces = storage.transaction()?;
+        let (changes, outcome) = decide(&self.read(), &mut nonces)?;
+        if changes.is_empty() {
+            nonces.remember_only()?;
+            return Ok(outcome);
         }
-        transaction.commit().map_err(StorageError::from)?;
+        for change in &changes {
+            storage::write(nonces.transaction(), change)?;
+        }
+        nonces.commit()?;
         let mut state = self.write();
         changes.into_iter().for_each(|change| state.apply(change));
         Ok(outcome)

@@ -5,12 +5,12 @@
 //! process at a time, because keys are served from memory: a second one is refused.
 
 use super::key::{Key, KeyState, Origin};
+use super::nonces::{Nonces, UnwrittenNonces};
 use super::tombstones::Tombstone;
 use super::{Change, Name, Source, State, migrations};
 use crate::jwk::PublicJwk;
-use jwt_core::nonce::{Nonce, NonceClaim, NonceStore};
 use jwt_core::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use transport::files::FileError;
@@ -41,6 +41,7 @@ const MAX_IDLE_JOURNAL: u32 = 4 << 20;
 /// An open database.
 pub(super) struct Storage {
     connection: Connection,
+    unwritten: UnwrittenNonces,
 }
 
 impl Storage {
@@ -112,14 +113,18 @@ impl Storage {
     }
 
     /// Begins a change that happens whole or not at all.
-    pub(super) fn transaction(&mut self) -> Result<Transaction<'_>, StorageError> {
-        Ok(self.connection.transaction()?)
+    pub(super) fn transaction(&mut self) -> Result<Nonces<'_>, StorageError> {
+        let transaction = self.connection.transaction()?;
+        Ok(Nonces::new(transaction, &mut self.unwritten))
     }
 }
 
 fn prepare(mut connection: Connection) -> Result<Storage, StorageError> {
     migrations::run(&mut connection)?;
-    Ok(Storage { connection })
+    Ok(Storage {
+        connection,
+        unwritten: UnwrittenNonces::default(),
+    })
 }
 
 fn read_name(row: &Row<'_>) -> Result<Name, StorageError> {
@@ -203,39 +208,4 @@ fn put(transaction: &Transaction<'_>, name: &Name, key: &Key) -> rusqlite::Resul
             origin.map(|origin| origin.pending_until.seconds()),
             origin.map(|origin| origin.serial),
         ])
-}
-
-/// Claims nonces within a transaction: they are used when it is committed, with whatever else it
-/// holds, and remembered after a restart.
-pub(super) struct Nonces<'a>(pub(super) &'a Transaction<'a>);
-
-impl Nonces<'_> {
-    fn try_claim(&self, nonce: &Nonce<'_>, now: Timestamp) -> rusqlite::Result<NonceClaim> {
-        self.0
-            .execute("DELETE FROM nonces WHERE expires <= ?", [now.seconds()])?;
-        let inserted = self
-            .0
-            .query_row(
-                "INSERT INTO nonces (issuer, token_id, expires) VALUES (?, ?, ?)
-                 ON CONFLICT DO NOTHING RETURNING 1",
-                params![
-                    nonce.issuer,
-                    nonce.token_id,
-                    // Forgotten a little late rather than while the token is still good.
-                    nonce.expires.seconds_rounded_up(),
-                ],
-                |_| Ok(()),
-            )
-            .optional()?;
-        Ok(inserted.map_or(NonceClaim::Replayed, |()| NonceClaim::Fresh))
-    }
-}
-
-impl NonceStore for Nonces<'_> {
-    fn claim(&mut self, nonce: &Nonce<'_>, now: Timestamp) -> NonceClaim {
-        self.try_claim(nonce, now).unwrap_or_else(|error| {
-            tracing::error!(%error, "a nonce cannot be kept");
-            NonceClaim::Unavailable
-        })
-    }
 }
