@@ -295,7 +295,8 @@ mod tests {
                 value: value.map(|value| value.as_bytes().to_vec()),
             };
             let authorization = stripped("authorization", None);
-            assert_eq!(strip_unverified(&head, false), [authorization.clone()]);
+            let without_cookies = strip_unverified(&head, false);
+            assert_eq!(without_cookies, std::slice::from_ref(&authorization));
             let cookie = stripped("cookie", Some("a=b"));
             assert_eq!(strip_unverified(&head, true), [authorization, cookie]);
         }
