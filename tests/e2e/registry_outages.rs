@@ -1,7 +1,7 @@
 use hyper::Method;
 use jwtproxy_tests::client::get_through;
 use jwtproxy_tests::gate::{Fault, wait_until};
-use jwtproxy_tests::keys::{ISSUER, KeyWorld, ask_until, key_of_token};
+use jwtproxy_tests::keys::{KeyWorld, ask_until, key_of_token};
 use jwtproxy_tests::upstream::Upstream;
 use keyregistry_mock::Approval;
 use std::time::Duration;
