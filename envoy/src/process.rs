@@ -122,6 +122,11 @@ impl Envoy {
         self.admin.socket()
     }
 
+    /// Envoy's process, until it has ended.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits for Envoy to end by itself, which it never should.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await

@@ -1,10 +1,14 @@
 //! The decision about each request, as a state machine over plain values.
 //!
 //! A request whose token needs a key that is not at hand waits. The gate says which keys to
-//! fetch; when an answer is recorded, it says what becomes of every request that waited for it.
+//! fetch; when an answer is recorded, every request that waited for it becomes ready, and is decided
+//! when the host has time for it.
 
 #[cfg(test)]
 mod tests;
+mod waiting;
+
+pub use waiting::Ready;
 
 use crate::credentials;
 use crate::events::{Events, count_one};
@@ -14,7 +18,7 @@ use jwt_core::config::verifier::{Access, Rules};
 use jwt_core::excludes::is_excluded;
 use jwt_core::handover::Handover;
 use jwt_core::key::KeyName;
-use jwt_core::machine::{KeyAnswer, Machine, Progress};
+use jwt_core::machine::{Machine, Progress};
 use jwt_core::nonce::NonceStore;
 use jwt_core::policy::Policy;
 use jwt_core::refusal::{KeyProblem, Refusal};
@@ -22,13 +26,9 @@ use jwt_core::registry::{Fetched, Response};
 use jwt_core::signature::SignatureVerifier;
 use jwt_core::time::Timestamp;
 use jwt_core::token_cache::TokenCache;
-use jwt_core::verify::{CurrentToken, VerifiedToken};
-use std::collections::{BTreeMap, HashMap};
+use jwt_core::verify::VerifiedToken;
 use std::rc::Rc;
-
-/// Requests that wait at once. A key server that does not answer holds each for as long as an
-/// answer may take.
-const MAX_WAITING: usize = 10_000;
+use waiting::WaitingRoom;
 
 /// The host's number of a request.
 pub type StreamId = u32;
@@ -55,15 +55,6 @@ pub struct Refused {
     pub redirect_from: Option<String>,
 }
 
-/// What a key server's answer says of keys, and what becomes of the requests that waited for them.
-#[derive(Debug, Default)]
-pub struct Answered {
-    /// Each key that the answer says something of.
-    pub answers: Vec<(KeyName, Fetched)>,
-    /// Each request that has waited.
-    pub decisions: Vec<(StreamId, Decision)>,
-}
-
 /// The outside of a gate.
 pub struct Parts {
     /// Where keys come from.
@@ -84,12 +75,7 @@ pub struct Gate {
     parts: Parts,
     /// It dies with the policy that its tokens satisfy.
     token_cache: Option<TokenCache>,
-    waiting: BTreeMap<StreamId, Waiting>,
-}
-
-struct Waiting {
-    token: CurrentToken,
-    redirect_from: Option<String>,
+    waiting: WaitingRoom,
 }
 
 impl Gate {
@@ -107,7 +93,7 @@ impl Gate {
             handover,
             token_cache: parts.nonces.permits_reuse().then(TokenCache::default),
             parts,
-            waiting: BTreeMap::new(),
+            waiting: WaitingRoom::default(),
         }
     }
 
@@ -171,19 +157,30 @@ impl Gate {
             Err(refusal) => self.refuse(refusal, redirect_from),
             Ok(token) => match self.machine().start(&token, now) {
                 Progress::Done(result) => self.decide(result, redirect_from),
-                Progress::AwaitsKey(token) => self.wait(stream, token, redirect_from),
+                Progress::AwaitsKey(token) => {
+                    if self.waiting.admit(stream, token.key_wanted(), head.size()) {
+                        return Decision::Wait;
+                    }
+                    self.refuse(Refusal::TooManyWaiting, redirect_from)
+                }
             },
         }
     }
 
     /// A request is over, whatever became of it.
     pub fn on_stream_end(&mut self, stream: StreamId) {
-        self.waiting.remove(&stream);
+        self.waiting.leave(stream);
     }
 
-    /// Whether [`Gate::begin_fetches`] and [`Gate::collect_from_others`] are to be called soon.
+    /// Whether [`Gate::begin_fetches`], [`Gate::collect_from_others`] or [`Gate::next_ready`] is to be
+    /// called soon.
     pub fn has_work(&self) -> bool {
-        matches!(&self.parts.keys, Keys::Remote(keys) if keys.has_work())
+        self.has_ready() || matches!(&self.parts.keys, Keys::Remote(keys) if keys.has_work())
+    }
+
+    /// Whether [`Gate::next_ready`] is to be called soon.
+    pub fn has_ready(&self) -> bool {
+        self.waiting.has_ready()
     }
 
     /// The requests to key servers to make now; each is handed out once.
@@ -194,48 +191,62 @@ impl Gate {
         }
     }
 
-    /// Decides about requests whose keys other workers have fetched.
-    pub fn collect_from_others(&mut self, now: Timestamp) -> Vec<(StreamId, Decision)> {
+    /// Looks for answers that other workers have fetched.
+    pub fn collect_from_others(&mut self, now: Timestamp) {
         let answers = match &mut self.parts.keys {
             Keys::Preshared(..) => Vec::new(),
             Keys::Remote(keys) => keys.collect_from_others(now),
         };
-        self.resume(answers.iter().map(|(name, answer)| (name, answer)), now)
+        for (name, answer) in &answers {
+            self.waiting.answer(name, answer);
+        }
     }
 
-    /// A key server has answered, or cannot be asked.
+    /// A key server has answered, or cannot be asked: gives what the answer says of each key.
     pub fn on_response(
         &mut self,
         id: &FetchId,
         response: Result<Response<'_>, String>,
         now: Timestamp,
-    ) -> Answered {
+    ) -> Vec<(KeyName, Fetched)> {
         let Keys::Remote(keys) = &mut self.parts.keys else {
-            return Answered::default();
+            return Vec::new();
         };
         let answers = keys.record(id, response, now);
-        let decisions = self.resume(answers.iter().map(|(name, f)| (name, &f.answer)), now);
-        Answered { answers, decisions }
+        for (name, fetched) in &answers {
+            self.waiting.answer(name, &fetched.answer);
+        }
+        answers
     }
 
-    /// Lets go of the requests that wait for these keys.
-    fn resume<'a>(
+    /// The next request that waits no more. It is for [`Gate::resume`], at once.
+    pub fn next_ready(&mut self) -> Option<Ready> {
+        self.waiting.next()
+    }
+
+    /// Decides about a request that has waited. `head` is that of the request once more: the token
+    /// is read again, so all that depends on the time is checked at the time of the decision.
+    pub fn resume(&mut self, ready: Ready, head: &dyn RequestHead, now: Timestamp) -> Decision {
+        let redirect_from = self.redirect_from(head);
+        let max_size = self.policy.max_token_size;
+        let result = credentials::token(head, self.access.cookies_enabled, max_size)
+            .and_then(|token| self.verify_with(&token, ready, now));
+        self.decide(result, redirect_from)
+    }
+
+    fn verify_with(
         &mut self,
-        answers: impl Iterator<Item = (&'a KeyName, &'a KeyAnswer)>,
+        token: &str,
+        ready: Ready,
         now: Timestamp,
-    ) -> Vec<(StreamId, Decision)> {
-        let answers: HashMap<_, _> = answers.collect();
-        let waits = |_: &StreamId, it: &mut Waiting| answers.contains_key(it.token.key_wanted());
-        let waiters: Vec<_> = self.waiting.extract_if(.., waits).collect();
-        let mut decisions = Vec::with_capacity(waiters.len());
-        for (stream, waiting) in waiters {
-            if let Some(&answer) = answers.get(waiting.token.key_wanted()) {
-                let mut machine = self.machine();
-                let result = machine.resume_with_key(waiting.token, answer.clone(), now);
-                decisions.push((stream, self.decide(result, waiting.redirect_from)));
-            }
+    ) -> Result<VerifiedToken, Refusal> {
+        let mut machine = self.machine();
+        let token = machine.check(token, now)?;
+        // The answer is about one key. Were the head another one now, it would say nothing.
+        if token.key_wanted() != &*ready.name {
+            return Err(KeyProblem::Unavailable.into());
         }
-        decisions
+        machine.resume_with_key(token, ready.answer, now)
     }
 
     fn needs_no_token(&self, head: &dyn RequestHead) -> bool {
@@ -266,23 +277,6 @@ impl Gate {
             nonces: &mut *self.parts.nonces,
             token_cache: self.token_cache.as_mut(),
         }
-    }
-
-    fn wait(
-        &mut self,
-        stream: StreamId,
-        token: CurrentToken,
-        redirect_from: Option<String>,
-    ) -> Decision {
-        if self.waiting.len() >= MAX_WAITING {
-            return self.refuse(KeyProblem::Unavailable.into(), redirect_from);
-        }
-        let waiting = Waiting {
-            token,
-            redirect_from,
-        };
-        self.waiting.insert(stream, waiting);
-        Decision::Wait
     }
 
     fn decide(

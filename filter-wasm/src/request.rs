@@ -12,6 +12,9 @@ pub trait RequestHead {
 
     /// The name of each line.
     fn names(&self) -> Vec<String>;
+
+    /// What the host holds in memory while the request waits, in bytes.
+    fn size(&self) -> usize;
 }
 
 /// A field that is text.
@@ -70,6 +73,10 @@ pub(crate) mod in_memory {
 
         fn names(&self) -> Vec<String> {
             self.0.iter().map(|(name, _)| name.clone()).collect()
+        }
+
+        fn size(&self) -> usize {
+            self.0.iter().map(|(n, v)| n.len() + v.len()).sum()
         }
     }
 }

@@ -48,17 +48,21 @@ pub enum Progress {
 impl Machine<'_> {
     /// Starts on the text of a token.
     pub fn start(&mut self, compact: &str, now: Timestamp) -> Progress {
-        let proven = self.token_cache.as_mut().and_then(|c| c.get(compact));
-        let current = match proven {
-            Some(proven) => proven.check(self.policy, now),
-            None => CurrentToken::check(compact, self.policy, now),
-        };
-        match current {
+        match self.check(compact, now) {
             Err(refusal) => Progress::Done(Err(refusal)),
             Ok(token) => match self.keys.key(token.key_wanted(), now) {
                 Poll::Pending => Progress::AwaitsKey(token),
                 Poll::Ready(answer) => Progress::Done(self.resume_with_key(token, answer, now)),
             },
+        }
+    }
+
+    /// Checks what can be known without a key.
+    pub fn check(&mut self, compact: &str, now: Timestamp) -> Result<CurrentToken, Refusal> {
+        let proven = self.token_cache.as_mut().and_then(|c| c.get(compact));
+        match proven {
+            Some(proven) => proven.check(self.policy, now),
+            None => CurrentToken::check(compact, self.policy, now),
         }
     }
 

@@ -70,6 +70,9 @@ pub enum Refusal {
     /// The nonce (`iss`, `jti`) has been used before.
     #[error("the token has been used before")]
     Replayed,
+    /// Every place for requests that wait for a key is taken, or all that one key may take.
+    #[error("too many requests wait for a signing key")]
+    TooManyWaiting,
     /// The nonce store has no room: letting the request in would forget another nonce.
     #[error("too many tokens are in use at once")]
     NonceStoreFull,
@@ -104,7 +107,10 @@ impl Refusal {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::Key(KeyProblem::Unavailable) | Self::NonceStoreFull | Self::NonceStoreUnavailable
+            Self::Key(KeyProblem::Unavailable)
+                | Self::TooManyWaiting
+                | Self::NonceStoreFull
+                | Self::NonceStoreUnavailable
         )
     }
 
@@ -132,6 +138,7 @@ impl Refusal {
             Self::Signature => "signature",
             Self::Claims => "claims",
             Self::Replayed => "replayed",
+            Self::TooManyWaiting => "too_many_waiting",
             Self::NonceStoreFull => "nonce_store_full",
             Self::NonceStoreUnavailable => "nonce_store_unavailable",
         }
@@ -139,7 +146,7 @@ impl Refusal {
 }
 
 /// Every value of [`Refusal::label`].
-pub const LABELS: [&str; 23] = [
+pub const LABELS: [&str; 24] = [
     "missing_token",
     "several_tokens",
     "too_large",
@@ -161,6 +168,7 @@ pub const LABELS: [&str; 23] = [
     "signature",
     "claims",
     "replayed",
+    "too_many_waiting",
     "nonce_store_full",
     "nonce_store_unavailable",
 ];

@@ -94,5 +94,7 @@ mod token_reuse;
 mod upstream_tls;
 /// Whom Envoy calls: http, https and unix sockets, with a path before the request's.
 mod upstreams;
+/// Requests that wait for keys: thousands of them at once, and what they leave to others.
+mod waiting_requests;
 /// WebSockets: verified like any request, then left alone.
 mod websockets;

@@ -1,5 +1,6 @@
 //! The command `jwtproxy` as a process.
 
+use crate::tools;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -149,13 +150,7 @@ impl Jwtproxy {
     /// The most memory that it ever had, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let pid = self.child.id().expect("a running process");
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        kilobytes
-            .and_then(|kb| kb.parse::<u64>().ok())
-            .expect("a number")
-            << 10
+        tools::peak_memory(pid)
     }
 
     /// Sends SIGTERM, as a service manager does.

@@ -25,6 +25,7 @@ pub mod own_envoy;
 pub mod received;
 pub mod registry;
 pub mod signer;
+pub mod streams;
 pub mod tokens;
 pub mod tools;
 pub mod upstream;

@@ -5,6 +5,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use std::fs;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,4 +143,15 @@ pub async fn try_tls_client<S: Stream>(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
+}
+
+/// The most memory that a process has used so far, in bytes.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|kb| kb.parse::<u64>().ok())
+        .expect("a number")
+        << 10
 }

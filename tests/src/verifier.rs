@@ -3,6 +3,7 @@
 use crate::client;
 use crate::registry::TestRegistry;
 use crate::tokens::AUDIENCE;
+use crate::tools;
 use crate::upstream::Upstream;
 use envoy::verifier::BoundAddress;
 use envoy::{Envoy, Options};
@@ -123,6 +124,28 @@ impl Verifier {
     pub async fn ask_admin(&self, path: &str) -> String {
         let answer = client::get_at_socket(self.envoy.admin_socket(), path, None).await;
         answer.body
+    }
+
+    /// The most memory that Envoy has used so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let id = self.envoy.process_id().expect("a running Envoy");
+        tools::peak_memory(id)
+    }
+
+    /// Waits until so many requests are under way.
+    pub async fn wait_for_active_requests(&self, expected: u64) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let text = self.ask_admin("/stats?filter=downstream_rq_active").await;
+            let lines = text.lines().filter(|line| !line.contains("http.admin."));
+            let counts = lines.filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok());
+            let active: u64 = counts.sum();
+            if active == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{active} requests are under way");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// How many workers have had connections.

@@ -1,6 +1,7 @@
 mod handover;
 mod sets;
 mod token_reuse;
+mod waiting;
 mod workers;
 
 use super::*;
@@ -15,10 +16,55 @@ use jwt_core::excludes::Exclude;
 use jwt_core::nonce::{Nonce, NonceClaim, VoidNonceStore};
 use jwt_core::signature::PureRust;
 use jwt_core::testing::{NOW, TestSigner};
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 fn now() -> Timestamp {
     later(0)
+}
+
+/// A gate, and the heads of its requests, which the host keeps.
+struct Gate {
+    inner: super::Gate,
+    heads: HashMap<StreamId, Fields>,
+}
+
+impl Gate {
+    fn on_request(&mut self, stream: StreamId, head: &Fields, now: Timestamp) -> Decision {
+        self.heads.insert(stream, head.clone());
+        self.inner.on_request(stream, head, now)
+    }
+
+    /// Decides about all that are ready.
+    fn decide(&mut self, now: Timestamp) -> Vec<(StreamId, Decision)> {
+        let mut decisions = Vec::new();
+        while let Some(ready) = self.inner.next_ready() {
+            let stream = ready.stream();
+            let head = &self.heads[&stream];
+            decisions.push((stream, self.inner.resume(ready, head, now)));
+        }
+        decisions
+    }
+
+    fn collect_from_others(&mut self, now: Timestamp) -> Vec<(StreamId, Decision)> {
+        self.inner.collect_from_others(now);
+        self.decide(now)
+    }
+}
+
+impl Deref for Gate {
+    type Target = super::Gate;
+
+    fn deref(&self) -> &super::Gate {
+        &self.inner
+    }
+}
+
+impl DerefMut for Gate {
+    fn deref_mut(&mut self) -> &mut super::Gate {
+        &mut self.inner
+    }
 }
 
 fn later(seconds: i64) -> Timestamp {
@@ -35,16 +81,16 @@ fn rules() -> Rules {
 }
 
 fn gate(rules: Rules, keys: Keys, nonces: Box<dyn NonceStore>) -> Gate {
-    let events = Rc::default();
-    Gate::new(
-        rules,
-        Parts {
-            keys,
-            signatures: Box::new(PureRust),
-            nonces,
-            events,
-        },
-    )
+    let parts = Parts {
+        keys,
+        signatures: Box::new(PureRust),
+        nonces,
+        events: Rc::default(),
+    };
+    Gate {
+        inner: super::Gate::new(rules, parts),
+        heads: HashMap::new(),
+    }
 }
 
 fn endpoint(path: &str) -> Endpoint {
@@ -140,7 +186,8 @@ fn answer(
         cache_control: None,
         body: body.as_bytes(),
     };
-    gate.on_response(id, Ok(response), now).decisions
+    gate.on_response(id, Ok(response), now);
+    gate.decide(now)
 }
 
 fn found(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
@@ -148,8 +195,8 @@ fn found(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
 }
 
 fn down(gate: &mut Gate, now: Timestamp) -> Vec<(StreamId, Decision)> {
-    gate.on_response(&key_id(), Err("connection refused".into()), now)
-        .decisions
+    gate.on_response(&key_id(), Err("connection refused".into()), now);
+    gate.decide(now)
 }
 
 fn refusal(decision: Decision) -> Refusal {
@@ -328,21 +375,6 @@ fn strangers_cannot_make_the_filter_flood_the_registry() {
         answer(&mut gate, &id, 404, "", now());
     }
     assert_waits(&request(&mut gate, 200, &token(1), later(1)));
-}
-
-#[test]
-fn no_more_requests_wait_than_there_is_room_for() {
-    let mut gate = worker(&Rc::default());
-    let token = token(1);
-    let all = MAX_WAITING as StreamId;
-    for stream in 0..all {
-        assert_waits(&request(&mut gate, stream, &token, now()));
-    }
-    let decision = request(&mut gate, all, &token, now());
-    assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
-    gate.on_stream_end(0);
-    assert_waits(&request(&mut gate, all, &token, now()));
-    assert_eq!(down(&mut gate, now()).len(), MAX_WAITING);
 }
 
 #[test]

@@ -86,9 +86,9 @@ impl Plugin {
     }
 
     /// Raises the metrics by what has happened, and says what the log leaves out.
-    pub(super) fn flush_events(&self) {
+    pub(super) fn flush_events(&self, now: Timestamp) {
         self.metrics.raise(&self.events);
-        self.refusals.own_up();
+        self.refusals.own_up(now);
     }
 
     /// Carries out a decision about the request that is the host's effective context.
@@ -100,7 +100,7 @@ impl Plugin {
             }
             Decision::Exempt => {
                 self.remove_reserved_headers();
-                replace(self.gate.borrow().without_unverified(&HostHead));
+                replace(self.gate.borrow().without_unverified(&HostHead::default()));
                 Action::Continue
             }
             Decision::Refuse(refused) => {
@@ -122,13 +122,13 @@ impl Plugin {
             let _ = hostcalls::set_property(vec![CLAIMS_PROPERTY], Some(token.payload()));
         }
         if !handover.forward {
-            replace(gate.without_token(&HostHead));
+            replace(gate.without_token(&HostHead::default()));
         }
     }
 
     fn remove_reserved_headers(&self) {
         let gate = self.gate.borrow();
-        for name in &gate.reserved_fields(&HostHead) {
+        for name in &gate.reserved_fields(&HostHead::default()) {
             let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None);
         }
     }

@@ -11,6 +11,7 @@ use jwt_core::time::Timestamp;
 use jwt_core::token::Token;
 use log::{info, log_enabled};
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 /// Lines that a worker may write at once, and each second from then on.
 const BURST: u32 = 20;
@@ -20,6 +21,7 @@ const PER_SECOND: u32 = 10;
 pub(super) struct RefusalLog {
     limit: RefCell<RateLimit>,
     left_out: Cell<u64>,
+    owned_up: Cell<Option<Timestamp>>,
 }
 
 impl RefusalLog {
@@ -27,6 +29,7 @@ impl RefusalLog {
         Self {
             limit: RefCell::new(RateLimit::new(BURST, PER_SECOND)),
             left_out: Cell::new(0),
+            owned_up: Cell::new(None),
         }
     }
 
@@ -38,7 +41,7 @@ impl RefusalLog {
         if !self.limit.borrow_mut().take(now) {
             return count_one(&self.left_out);
         }
-        let head = HostHead;
+        let head = HostHead::default();
         let path = request::text(&head, ":path").unwrap_or_default();
         // The query may hold what is nobody's business.
         let path = path.split('?').next().unwrap_or_default();
@@ -57,8 +60,15 @@ impl RefusalLog {
         }
     }
 
-    /// Says how many refusals have no line since it was said last.
-    pub(super) fn own_up(&self) {
+    /// Says how many refusals have no line since it was said last, once a second.
+    pub(super) fn own_up(&self, now: Timestamp) {
+        let too_soon = |last| now >= last && now < last + Duration::from_secs(1);
+        if self.owned_up.get().is_some_and(too_soon) {
+            return;
+        }
+        if self.left_out.get() > 0 {
+            self.owned_up.set(Some(now));
+        }
         match self.left_out.take() {
             0 => {}
             count => info!("jwtproxy: {count} more refusals, which only the metrics tell apart"),

@@ -1,10 +1,10 @@
 //! The root context: one for each configuration on each worker. It makes the requests to key
 //! servers and raises the metrics.
 
+use super::head::HostHead;
 use super::plugin::Plugin;
 use super::stream::Stream;
 use crate::configuration;
-use crate::gate::{Answered, Decision, StreamId};
 use crate::keys::{Fetch, FetchId};
 use jwt_core::config::filter::Endpoint;
 use jwt_core::key::KeyName;
@@ -27,6 +27,12 @@ const IDLE_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often to look whether another worker has an answer.
 const POLL_PERIOD: Duration = Duration::from_millis(5);
+
+/// How many of the requests that have waited are decided in one tick, and how soon the next ones
+/// are. The host carries replies out when our call ends, each of them inside the one before, so
+/// that some 300 at once overflow its stack; how many exactly depends on its other filters.
+const BATCH: usize = 32;
+const BATCH_PERIOD: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub(super) struct Root {
@@ -75,15 +81,15 @@ impl RootContext for Root {
                 Err(problem) => self.conclude(&plugin, &id, Err(problem)),
             }
         }
-        let decisions = plugin.gate.borrow_mut().collect_from_others(now);
-        self.apply(&plugin, &decisions, now);
-        plugin.flush_events();
-        let period = if plugin.gate.borrow().has_work() {
-            POLL_PERIOD
-        } else {
-            IDLE_PERIOD
-        };
-        self.set_tick_period(period);
+        plugin.gate.borrow_mut().collect_from_others(now);
+        self.decide_batch(&plugin, now);
+        plugin.flush_events(now);
+        let gate = plugin.gate.borrow();
+        self.set_tick_period(match (gate.has_ready(), gate.has_work()) {
+            (true, _) => BATCH_PERIOD,
+            (false, true) => POLL_PERIOD,
+            (false, false) => IDLE_PERIOD,
+        });
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -141,25 +147,31 @@ impl Root {
             .map_err(|status| format!("cluster {:?}: {status:?}", endpoint.cluster))
     }
 
-    /// Records the answer to a fetch and lets go of the requests that waited for it.
+    /// Records the answer to a fetch. The requests that waited for it are decided at the next tick:
+    /// an answer may come while the host is still busy with replies of ours.
     fn conclude(&self, plugin: &Plugin, id: &FetchId, response: Result<Response<'_>, String>) {
         let now = super::now();
-        let concluded = plugin.gate.borrow_mut().on_response(id, response, now);
-        let Answered { answers, decisions } = concluded;
+        let answers = plugin.gate.borrow_mut().on_response(id, response, now);
         plugin.metrics.count_fetch(&answers);
         for (name, fetched) in &answers {
             log_fetched(name, fetched);
         }
-        self.apply(plugin, &decisions, now);
+        plugin.see_to_work();
     }
 
-    /// Carries out decisions about requests that have waited.
-    fn apply(&self, plugin: &Plugin, decisions: &[(StreamId, Decision)], now: Timestamp) {
-        for (stream, decision) in decisions {
-            if hostcalls::set_effective_context(*stream).is_err() {
+    /// Decides about some of the requests that have waited.
+    fn decide_batch(&self, plugin: &Plugin, now: Timestamp) {
+        let head = HostHead::default();
+        for _ in 0..BATCH {
+            let Some(ready) = plugin.gate.borrow_mut().next_ready() else {
+                break;
+            };
+            // Nothing is claimed for a request that the host has given up.
+            if hostcalls::set_effective_context(ready.stream()).is_err() {
                 continue;
             }
-            if plugin.carry_out(decision, now) == Action::Continue {
+            let decision = plugin.gate.borrow_mut().resume(ready, &head, now);
+            if plugin.carry_out(&decision, now) == Action::Continue {
                 let _ = hostcalls::resume_http_request();
             }
         }

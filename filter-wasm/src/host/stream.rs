@@ -22,13 +22,14 @@ impl Stream {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let Some(plugin) = &self.plugin else {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
         let now = super::now();
-        let decision = plugin.gate.borrow_mut().on_request(self.id, &HostHead, now);
+        let head = HostHead::arriving(!end_of_stream);
+        let decision = plugin.gate.borrow_mut().on_request(self.id, &head, now);
         plugin.see_to_work();
         plugin.carry_out(&decision, now)
     }
