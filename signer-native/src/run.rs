@@ -105,6 +105,17 @@ impl RunningSigner {
             warn!("signer_proxy: {warning}");
         }
         fit(&mut signer.settings, descriptors);
+        let registries = signer.parts.policy.registries();
+        for registry in registries.iter() {
+            let registry = registry.as_str();
+            info!("nothing is signed for the key registry {registry}: requests to it get 403");
+        }
+        if registries.iter().next().is_none() {
+            info!(
+                "no key registry is known: where one has keys of this service, list it in \
+                 signer.registries, so that no client gets a token for it"
+            );
+        }
         // All that can be in somebody's way comes before the first key is made.
         let bound = Bound::new(&signer.listen).await?;
         let admin = match signer.admin {

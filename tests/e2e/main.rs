@@ -78,6 +78,8 @@ mod restart_guard;
 mod signer_operations;
 /// Which requests the signer signs, and how.
 mod signer_policy;
+/// What the signer leads to, and what it never does.
+mod signer_reach;
 /// Clients of the signer that say nothing, or nothing complete.
 mod silent_clients;
 /// Clients that open connections to a verifier and say nothing, or not enough.

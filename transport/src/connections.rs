@@ -57,6 +57,7 @@ pub struct Connections(Arc<Mutex<Table>>);
 #[derive(Debug)]
 pub struct Connection {
     connections: Connections,
+    source: Source,
     id: u64,
     must_close: Arc<Notify>,
 }
@@ -88,6 +89,7 @@ impl Connections {
         let must_close = Arc::new(Notify::new());
         Connection {
             connections: self.clone(),
+            source,
             id: table.insert(source, Arc::clone(&must_close)),
             must_close,
         }
@@ -122,6 +124,11 @@ impl Connections {
 }
 
 impl Connection {
+    /// Where it comes from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
     /// A complete head of a request has arrived: the connection is no longer silent. To be called
     /// for each request.
     pub fn head_arrived(&self) {

@@ -1,6 +1,7 @@
 //! The certificates that are in use, so that each is made once.
 
 use super::leaf::{Leaf, LeafError, Template};
+use super::turns::{Turn, Turns};
 use super::{Authority, AuthorityError};
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
+use transport::connections::Source;
 
 /// Hosts whose certificates are kept: some ten kilobytes each.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -23,6 +25,7 @@ pub struct Interceptor {
     authority: Arc<Authority>,
     template: Arc<Template>,
     slots: Mutex<LruCache<ServerName<'static>, Slot>>,
+    turns: Turns,
     counters: CacheCounters,
 }
 
@@ -42,13 +45,19 @@ impl Interceptor {
             authority: Arc::new(authority),
             template: Arc::new(Template::new().map_err(|_| AuthorityError::KeyType)?),
             slots: Mutex::new(LruCache::new(CAPACITY)),
+            turns: Turns::new(),
             counters: CacheCounters::default(),
         })
     }
 
-    /// What TLS needs to speak as `host`, made at most once however many ask.
-    pub async fn tls_for(&self, host: ServerName<'static>) -> Result<Arc<ServerConfig>, LeafError> {
-        self.tls_at(host, OffsetDateTime::now_utc()).await
+    /// What TLS needs to speak as `host` with a client of `source`, made at most once however many
+    /// ask.
+    pub async fn tls_for(
+        &self,
+        host: ServerName<'static>,
+        source: Source,
+    ) -> Result<Arc<ServerConfig>, LeafError> {
+        self.tls_at(host, source, OffsetDateTime::now_utc()).await
     }
 
     /// They go on counting.
@@ -59,11 +68,22 @@ impl Interceptor {
     async fn tls_at(
         &self,
         host: ServerName<'static>,
+        source: Source,
         now: OffsetDateTime,
     ) -> Result<Arc<ServerConfig>, LeafError> {
         let slot = self.slot(&host, now);
-        let leaf = slot.get_or_try_init(|| self.issue(host, now)).await?;
-        Ok(Arc::clone(&leaf.tls))
+        if self.authority.signs_at_once() || slot.initialized() {
+            let leaf = slot.get_or_try_init(|| self.issue(host, now)).await?;
+            return Ok(Arc::clone(&leaf.tls));
+        }
+        // Before the slot is taken: who waits in the queue of another source would wait as long.
+        let turn = self.turns.next(source).await;
+        if let Some(leaf) = slot.get() {
+            return Ok(Arc::clone(&leaf.tls));
+        }
+        let leaf = slot.get_or_try_init(|| self.issue(host, now)).await;
+        turn.into_iter().for_each(Turn::used);
+        Ok(Arc::clone(&leaf?.tls))
     }
 
     /// An empty slot takes the place of one whose certificate is due for renewal.
@@ -122,6 +142,12 @@ mod tests {
     use super::*;
     use time::Duration;
 
+    fn with_rsa() -> Interceptor {
+        let key = include_bytes!("../../tests/ca/rsa-pkcs8.pem");
+        let certificate = include_bytes!("../../tests/ca/rsa.crt");
+        Interceptor::new(Authority::from_pem(key, certificate).unwrap()).unwrap()
+    }
+
     fn interceptor() -> Interceptor {
         let key = include_bytes!("../../tests/ca/ec-pkcs8.pem");
         let certificate = include_bytes!("../../tests/ca/ec.crt");
@@ -134,11 +160,21 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn many_who_ask_at_once_get_one_certificate() {
-        let interceptor = Arc::new(interceptor());
+        one_certificate_of(interceptor()).await;
+        one_certificate_of(with_rsa()).await;
+    }
+
+    async fn one_certificate_of(interceptor: Interceptor) {
+        let interceptor = Arc::new(interceptor);
         let asked: Vec<_> = (0..50)
             .map(|_| {
                 let interceptor = Arc::clone(&interceptor);
-                tokio::spawn(async move { interceptor.tls_for(host("a.test")).await.unwrap() })
+                tokio::spawn(async move {
+                    interceptor
+                        .tls_for(host("a.test"), Source::LOCAL)
+                        .await
+                        .unwrap()
+                })
             })
             .collect();
         let mut configs = Vec::new();
@@ -157,11 +193,20 @@ mod tests {
     #[tokio::test]
     async fn hosts_have_certificates_of_their_own() {
         let interceptor = interceptor();
-        let one = interceptor.tls_for(host("a.test")).await.unwrap();
-        let other = interceptor.tls_for(host("b.test")).await.unwrap();
+        let one = interceptor
+            .tls_for(host("a.test"), Source::LOCAL)
+            .await
+            .unwrap();
+        let other = interceptor
+            .tls_for(host("b.test"), Source::LOCAL)
+            .await
+            .unwrap();
         assert!(!Arc::ptr_eq(&one, &other));
         // Whatever the case of the name.
-        let again = interceptor.tls_for(host("A.Test")).await.unwrap();
+        let again = interceptor
+            .tls_for(host("A.Test"), Source::LOCAL)
+            .await
+            .unwrap();
         assert!(Arc::ptr_eq(&one, &again));
     }
 
@@ -169,7 +214,7 @@ mod tests {
     async fn a_certificate_near_its_end_is_replaced() {
         let interceptor = interceptor();
         let now = OffsetDateTime::now_utc();
-        let at = |now| interceptor.tls_at(host("a.test"), now);
+        let at = |now| interceptor.tls_at(host("a.test"), Source::LOCAL, now);
         let old = at(now).await.unwrap();
         assert!(Arc::ptr_eq(
             &old,

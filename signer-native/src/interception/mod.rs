@@ -4,6 +4,7 @@
 mod authority;
 mod cache;
 mod leaf;
+mod turns;
 
 pub use authority::{Authority, AuthorityError};
 pub use cache::{CacheCounters, Interceptor};

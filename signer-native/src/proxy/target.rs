@@ -24,7 +24,8 @@ pub(super) struct Tunnel {
     pub(super) scheme: Scheme,
     /// The server.
     pub(super) origin: Origin,
-    /// The name in the client's TLS handshake, where it is not the one of the CONNECT.
+    /// The name in the client's TLS handshake, where it is not the one of the CONNECT. The client
+    /// has got the certificate of the CONNECT's host, and each of its requests is refused.
     pub(super) named_otherwise: Option<String>,
 }
 

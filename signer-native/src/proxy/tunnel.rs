@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
-use transport::connections::Connection;
+use transport::connections::{Connection, Source};
 
 /// What a client sends first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) async fn open(
     let upstreams = server.forwarder.upstreams();
     let decided = upstreams
         .reach()
-        .decide(&origin.authority, &origin.host, origin.port)
+        .decide_tunnel(&origin.authority, &origin.host, origin.port)
         .await
         .map_err(|barrier| Error::from_barrier(origin.authority.clone(), &barrier))?;
     let route = decided.route;
@@ -141,8 +141,11 @@ async fn serve_inside(
         connection::serve(server, stream, scope, speaks, admitted).await;
         return Ok(());
     }
-    let (stream, named_otherwise) =
-        timeout(patience, handshake(&server, stream, &origin, route)).await??;
+    let (stream, named_otherwise) = timeout(
+        patience,
+        handshake(&server, stream, &origin, route, admitted.source()),
+    )
+    .await??;
     let speaks = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speaks::Http2,
         _ => Speaks::Http1,
@@ -168,13 +171,14 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Open
 
 type Tls<S> = tokio_rustls::server::TlsStream<S>;
 
-/// TLS with the client, under the name that it asks for: where that is not the one of the CONNECT
-/// it comes back too, and the client can be told so.
+/// TLS with the client, under the name of the CONNECT's host. What else the client names comes back,
+/// so that it can be told: no certificate is made for it, or each handshake could cost a signature.
 async fn handshake<S>(
     server: &Server,
     stream: S,
     origin: &Origin,
     route: Route,
+    source: Source,
 ) -> io::Result<(Tls<S>, Option<String>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -184,18 +188,14 @@ where
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let sni = start.client_hello().server_name().map(ToOwned::to_owned);
     let named_otherwise = sni.filter(|name| !origin.host.is_named(name));
-    let name = match &named_otherwise {
-        Some(name) => name.clone().try_into().ok(),
-        None => origin.host.server_name(),
-    };
+    let name = origin.host.server_name();
     let name = name.ok_or_else(|| io::Error::other("no certificate can name this host"))?;
     if named_otherwise.is_none() && !interceptor.knows(&name) {
         // Both handshakes at a time. A host that is known has connections that are kept, mostly.
-        server
-            .forwarder
-            .upstreams()
-            .expect(&origin.authority, route);
+        let upstreams = server.forwarder.upstreams();
+        upstreams.expect(&origin.authority, route);
     }
-    let tls = interceptor.tls_for(name).await.map_err(io::Error::other)?;
+    let tls = interceptor.tls_for(name, source).await;
+    let tls = tls.map_err(io::Error::other)?;
     Ok((start.into_stream(tls).await?, named_otherwise))
 }

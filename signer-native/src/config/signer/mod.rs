@@ -13,6 +13,7 @@ use crate::keys;
 use crate::policy::RegistryOrigin;
 use crate::proxy::{Parts, Trust};
 use crate::signing::{RequestSigner, TokenClaims};
+use envoy::verifier::ListenAddress;
 use jwt_core::config::reader::{self, Expected, Section};
 use serde_json::Value;
 use std::sync::Arc;
@@ -33,6 +34,14 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
     let admin = admin::admin(section);
     let policy = hosts::policy(section);
     let credentials = credentials::credentials(section);
+    if let (Some(ListenAddress::Tcp(address)), Some(None)) = (&listen, &credentials)
+        && !address.ip.to_canonical().is_loopback()
+    {
+        warnings.add(format!(
+            "listen_addr {address} is reachable from other machines and proxy_authentication is \
+             not set: each client that reaches it gets tokens of this service"
+        ));
+    }
     let trust = egress.as_ref().map(|egress| egress.trust.clone());
     let signer = section
         .field("signer")

@@ -119,13 +119,36 @@ impl Reach {
             return self.decide_by_addresses(authority, host, port).await;
         }
         let decision = self.policy.decide(host, port)?;
-        if let Some(address) = host.address() {
-            self.check(host, SocketAddr::new(address, port)).await?;
+        if self.by_parent {
+            // No connection is made here whose address could be checked.
+            self.check_literal(host, port).await?;
         }
         Ok(Decided {
             permitted: decision.permitted,
             route: Route::ByName,
         })
+    }
+
+    /// What becomes of a CONNECT: what is sure to be refused later is refused now.
+    pub(in crate::proxy) async fn decide_tunnel(
+        &self,
+        authority: &Authority,
+        host: &Host,
+        port: u16,
+    ) -> Result<Decided<'_>, Barrier> {
+        let decided = self.decide(authority, host, port).await?;
+        self.check_literal(host, port).await?;
+        Ok(decided)
+    }
+
+    async fn check_literal(&self, host: &Host, port: u16) -> Result<(), Barrier> {
+        match host.address() {
+            Some(address) => self
+                .check(host, SocketAddr::new(address, port))
+                .await
+                .map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The first address that may be reached decides.
