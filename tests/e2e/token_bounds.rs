@@ -26,6 +26,9 @@ fn of_size(size: usize) -> String {
     )
 }
 
+/// A header field, and what it is with a token.
+type Carrier = (&'static str, fn(&str) -> String);
+
 fn assert_malformed(answer: &Answer) {
     assert_eq!(answer.code(), 403, "{answer:?}");
     assert!(answer.body.contains("malformed token"), "{answer:?}");
@@ -69,7 +72,7 @@ async fn a_token_that_is_too_large_is_refused_whatever_carries_it() {
     let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
     let verifier = Verifier::start(&upstream, &registry, "cookies_enabled: true").await;
     let address = verifier.address();
-    let carriers: [(&str, fn(&str) -> String); 3] = [
+    let carriers: [Carrier; 3] = [
         ("authorization", |token| format!("Bearer {token}")),
         ("authorization", |token| {
             format!("Basic {}", STANDARD.encode(format!("oauth2:{token}")))
