@@ -9,6 +9,7 @@ use crate::reload::Reloader;
 use crate::reservation::{SocketFiles, reserve};
 use crate::verifier::{BoundAddress, CertificateFiles, VerifierProxy};
 use crate::{Error, FILTER_WASM, locate};
+use jwt_core::seal::Secret;
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, umask};
 use std::borrow::Cow;
@@ -214,6 +215,7 @@ fn write_files(
         admin_socket,
         secrets: secrets.path(),
         ca_bundle: ca_bundle.as_deref(),
+        shared_data_secret: Some(&random_secret()?),
     };
     let tree = bootstrap::bootstrap(verifiers, files, limits)?;
     let write = || {
@@ -225,6 +227,15 @@ fn write_files(
     };
     let bootstrap = write().map_err(Error::Files)?;
     Ok((bootstrap, secrets))
+}
+
+/// A secret for this Envoy alone: what it seals dies with it.
+fn random_secret() -> Result<Secret, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Files(std::io::Error::other(error.to_string())))?;
+    let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Secret::new(text).ok_or_else(|| Error::Files(std::io::ErrorKind::InvalidData.into()))
 }
 
 fn command(binary: &Path, bootstrap: &Path, options: &Options) -> Command {

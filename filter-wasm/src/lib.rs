@@ -13,4 +13,5 @@ pub mod keys;
 pub mod nonces;
 pub mod reply;
 pub mod request;
+pub mod sealed;
 pub mod shared_data;

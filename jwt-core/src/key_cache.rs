@@ -7,7 +7,7 @@ use crate::backoff::{Backoff, shortened};
 use crate::key::{KeyName, PublicKey};
 use crate::machine::KeyAnswer;
 use crate::refusal::KeyProblem;
-use crate::time::Timestamp;
+use crate::time::{CLOCK_TOLERANCE, Timestamp};
 use lru::LruCache;
 use siphasher::sip::SipHasher24;
 use std::hash::{Hash as _, Hasher as _};
@@ -35,6 +35,8 @@ pub struct KeyCache {
 #[derive(Debug)]
 struct Key {
     key: Rc<PublicKey>,
+    /// When it came.
+    since: Timestamp,
     /// From then on a use asks for a fresh one, ahead of the need.
     refresh_at: Timestamp,
     expires: Timestamp,
@@ -45,6 +47,8 @@ struct Key {
 #[derive(Debug)]
 struct Problem {
     problem: KeyProblem,
+    /// When it was found.
+    since: Timestamp,
     expires: Timestamp,
     /// How often in a row the key server could not be asked.
     failures: u32,
@@ -80,6 +84,7 @@ impl KeyCache {
 
     /// What is known of a key at `now`.
     pub fn get(&mut self, name: &KeyName, now: Timestamp) -> Lookup {
+        self.clamp(name, now);
         let last = self.problems.get(name);
         let failed_lately =
             last.is_some_and(|last| last.problem == KeyProblem::Unavailable && last.is_recent(now));
@@ -100,6 +105,30 @@ impl KeyCache {
             }
             (_, Some(problem)) => Lookup::Fresh(Err(problem)),
             (_, None) => Lookup::Unknown,
+        }
+    }
+
+    /// Bounds what was remembered before the clock went back. Its times lie in the future: a key
+    /// would be used, and a refusal believed, until the clock is there again. How old it is cannot
+    /// be told, so a key is past its time, and the key server is asked; a problem is forgotten.
+    fn clamp(&mut self, name: &KeyName, now: Timestamp) {
+        let latest = now + CLOCK_TOLERANCE;
+        if let Some(key) = self.keys.peek_mut(name).filter(|key| key.since > latest) {
+            let stale = key.serves_until.since(key.expires);
+            key.since = now;
+            key.refresh_at = now;
+            key.expires = now;
+            key.serves_until = now + stale;
+        }
+        if self.problems.peek(name).is_some_and(|it| it.since > latest) {
+            self.problems.pop(name);
+        }
+    }
+
+    /// Takes from a key the time in which it may serve while the key server is down.
+    pub fn end_at_its_time(&mut self, name: &KeyName) {
+        if let Some(key) = self.keys.peek_mut(name) {
+            key.serves_until = key.serves_until.min(key.expires);
         }
     }
 
@@ -153,6 +182,7 @@ impl KeyCache {
                     name.clone(),
                     Key {
                         key: key.clone(),
+                        since: now,
                         refresh_at,
                         expires,
                         serves_until,
@@ -165,6 +195,7 @@ impl KeyCache {
                 }
                 let problem = Problem {
                     problem: *problem,
+                    since: now,
                     expires,
                     failures: self.failures(name, now),
                 };
@@ -187,6 +218,7 @@ impl KeyCache {
         let pause = Backoff { first, longest }.pause(failures, self.chance(name, now));
         let problem = Problem {
             problem: KeyProblem::Unavailable,
+            since: now,
             expires: now + pause,
             failures,
         };
@@ -378,6 +410,42 @@ mod tests {
         assert_eq!(state(&mut cache, "a", 86), "refused");
         put(&mut cache, "a", Err(KeyProblem::Unavailable), 10, 96);
         assert_eq!(state(&mut cache, "a", 97), "unavailable");
+    }
+
+    #[test]
+    fn a_clock_that_goes_forward_and_back_makes_nothing_long_lived() {
+        let year = 31_536_000;
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 100, year);
+        put(&mut cache, "x", Err(KeyProblem::Unknown), 10, year);
+        assert_eq!(state(&mut cache, "a", 0), "unknown");
+        assert_eq!(state(&mut cache, "x", 0), "unknown");
+        // It may serve while the key server is down, for as long as any key.
+        cache.put_failure(&name("a"), Duration::from_secs(10), at(0));
+        assert_eq!(state(&mut cache, "a", 1), "stale");
+        cache.put_failure(&name("a"), Duration::from_secs(10), at(49));
+        assert_eq!(state(&mut cache, "a", 50), "unavailable");
+        put(&mut cache, "a", key(), 100, 60);
+        assert_eq!(state(&mut cache, "a", 61), "fresh");
+    }
+
+    #[test]
+    fn a_small_step_back_of_the_clock_is_nothing() {
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 100, 10);
+        put(&mut cache, "x", Err(KeyProblem::Unknown), 10, 10);
+        assert_eq!(state(&mut cache, "a", 9), "fresh");
+        assert_eq!(state(&mut cache, "x", 9), "refused");
+    }
+
+    #[test]
+    fn a_key_can_lose_its_time_after_its_time() {
+        let mut cache = cache();
+        put(&mut cache, "a", key(), 100, 0);
+        cache.end_at_its_time(&name("a"));
+        assert_eq!(state(&mut cache, "a", 50), "fresh");
+        cache.put_failure(&name("a"), Duration::from_secs(10), at(100));
+        assert_eq!(state(&mut cache, "a", 101), "unavailable");
     }
 
     #[test]

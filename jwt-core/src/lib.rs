@@ -20,6 +20,7 @@ pub mod key;
 pub mod key_cache;
 pub mod key_lifecycle;
 pub mod machine;
+pub mod marks;
 pub mod nonce;
 pub mod nonce_bucket;
 pub mod policy;
@@ -27,6 +28,7 @@ pub mod rate_limit;
 pub mod refusal;
 pub mod registry;
 pub mod registry_token;
+pub mod seal;
 pub mod shared_key;
 pub mod signature;
 #[cfg(any(test, feature = "testing"))]

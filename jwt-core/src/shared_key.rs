@@ -2,12 +2,12 @@
 //!
 //! The place they share has no deletion, so there is a fixed number of slots, and an answer that
 //! falls into an occupied slot replaces what was there: it is a cache, and nothing is lost but
-//! another fetch.
+//! another fetch. The slots are chosen by a keyed hash, so a stranger cannot aim at one.
 
 use crate::key::{KeyName, PublicKey};
 use crate::machine::KeyAnswer;
 use crate::refusal::KeyProblem;
-use crate::time::Timestamp;
+use crate::time::{CLOCK_TOLERANCE, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use siphasher::sip::SipHasher24;
@@ -24,10 +24,11 @@ pub struct Record {
     key_server: String,
     issuer: String,
     key_id: String,
+    /// When it was published, in milliseconds since 1970.
+    since: i64,
     /// Milliseconds since 1970.
     expires: i64,
     answer: Answer,
-    is_refused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,9 +43,9 @@ enum Answer {
     Unavailable,
 }
 
-/// A hash that every worker computes alike; the parts are kept apart.
-pub fn hash(parts: &[&str]) -> u64 {
-    let mut hasher = SipHasher24::new();
+/// A hash that every worker computes alike and no stranger can; the parts are kept apart.
+pub fn hash(hash_key: &[u8; 16], parts: &[&str]) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(hash_key);
     for part in parts {
         hasher.write_u64(part.len() as u64);
         hasher.write(part.as_bytes());
@@ -53,24 +54,24 @@ pub fn hash(parts: &[&str]) -> u64 {
 }
 
 /// The slot of a key of one key server, below [`SLOTS`].
-pub fn slot(key_server: &str, name: &KeyName) -> u64 {
-    hash(&[key_server, name.issuer(), name.key_id()]) % SLOTS
+pub fn slot(hash_key: &[u8; 16], key_server: &str, name: &KeyName) -> u64 {
+    hash(hash_key, &[key_server, name.issuer(), name.key_id()]) % SLOTS
 }
 
-/// What to put into the slot of an answer that may be used until `expires`. `before` is what is
-/// in the slot.
+/// What to put into the slot of an answer that came at `now` and may be used for `lifetime`.
 pub fn encode(
     key_server: &str,
     name: &KeyName,
     answer: &KeyAnswer,
-    expires: Timestamp,
-    before: &[u8],
+    lifetime: Duration,
+    now: Timestamp,
 ) -> Vec<u8> {
     let record = Record {
         key_server: key_server.to_owned(),
         issuer: name.issuer().to_owned(),
         key_id: name.key_id().to_owned(),
-        expires: expires.milliseconds(),
+        since: now.milliseconds(),
+        expires: (now + lifetime).milliseconds(),
         answer: match answer {
             Ok(key) => Answer::Jwks(key.to_jwks(name.key_id())),
             Err(KeyProblem::Unknown) => Answer::Unknown,
@@ -78,14 +79,6 @@ pub fn encode(
             Err(KeyProblem::Expired) => Answer::Expired,
             Err(KeyProblem::Unusable) => Answer::Unusable,
             Err(KeyProblem::Unavailable) => Answer::Unavailable,
-        },
-        is_refused: match answer {
-            Ok(_) => false,
-            // A key server that could not be asked has taken nothing back.
-            Err(KeyProblem::Unavailable) => {
-                decode(before, key_server, name).is_some_and(|before| before.is_refused)
-            }
-            Err(_) => true,
         },
     };
     // Strings and integers always serialize; an empty slot would be a miss.
@@ -100,14 +93,12 @@ pub fn decode(bytes: &[u8], key_server: &str, name: &KeyName) -> Option<Record> 
 }
 
 impl Record {
-    /// Whether the key server's last word on the key is that there is none to use. It has no
-    /// end: a copy of the key that somebody still has is not to be used either.
-    pub fn is_refused(&self) -> bool {
-        self.is_refused
-    }
-
-    /// The answer and how much longer it may be used, if it is still good.
+    /// The answer and how much longer it may be used, if it is still good. One from the future was
+    /// published before the clock went back: how old it really is cannot be told, so it is not used.
     pub fn answer(self, now: Timestamp) -> Option<(KeyAnswer, Duration)> {
+        if Timestamp::from_milliseconds(self.since)? > now + CLOCK_TOLERANCE {
+            return None;
+        }
         let left = Timestamp::from_milliseconds(self.expires)?.since(now);
         if left.is_zero() {
             return None;
@@ -147,9 +138,9 @@ mod tests {
         Ok(Rc::new(TestSigner::service().public_key()))
     }
 
-    fn published(answer: &KeyAnswer, before: &[u8]) -> Vec<u8> {
-        let name = TestSigner::key_name();
-        encode("registry", &name, answer, at(NOW + 60), before)
+    fn published(answer: &KeyAnswer) -> Vec<u8> {
+        let minute = Duration::from_secs(60);
+        encode("registry", &TestSigner::key_name(), answer, minute, at(NOW))
     }
 
     fn read(bytes: &[u8]) -> Record {
@@ -158,10 +149,9 @@ mod tests {
 
     #[test]
     fn a_key_is_handed_on_with_its_time() {
-        let (answer, left) = read(&published(&key(), b"")).answer(at(NOW)).unwrap();
+        let (answer, left) = read(&published(&key())).answer(at(NOW)).unwrap();
         assert_eq!(answer.unwrap().spki(), key().unwrap().spki());
         assert_eq!(left.as_secs(), 60);
-        assert!(slot("registry", &TestSigner::key_name()) < SLOTS);
     }
 
     #[test]
@@ -187,30 +177,37 @@ mod tests {
             KeyProblem::Unusable,
             KeyProblem::Unavailable,
         ] {
-            let record = read(&published(&Err(problem), b""));
-            assert_eq!(record.is_refused(), problem != KeyProblem::Unavailable);
-            let (answer, _) = record.answer(at(NOW)).unwrap();
+            let (answer, _) = read(&published(&Err(problem))).answer(at(NOW)).unwrap();
             assert_eq!(answer.unwrap_err(), problem);
         }
     }
 
     #[test]
-    fn a_refusal_stands_until_the_key_server_says_otherwise() {
-        let refused = published(&Err(KeyProblem::Expired), b"");
-        assert!(read(&refused).answer(at(NOW + 60)).is_none());
-        let down = published(&Err(KeyProblem::Unavailable), &refused);
-        assert!(read(&down).is_refused());
-        let down = published(&Err(KeyProblem::Unavailable), &down);
-        assert!(read(&down).is_refused());
-        let good = published(&key(), &down);
-        assert!(!read(&good).is_refused());
-        assert!(!read(&published(&Err(KeyProblem::Unavailable), &good)).is_refused());
+    fn a_colliding_key_id_cannot_be_made_offline() {
+        // Two names of one slot under one key are of two slots under nearly every other.
+        let name = |i: u32| KeyName::new("svc".into(), format!("k{i}")).unwrap();
+        let target = slot(&[1; 16], "registry", &name(0));
+        let collides = |i: &u32| slot(&[1; 16], "registry", &name(*i)) == target;
+        let other = (1..).find(collides).unwrap();
+        let separated = (2..=255).filter(|byte| {
+            let slot = |i| slot(&[*byte; 16], "registry", &name(i));
+            slot(0) != slot(other)
+        });
+        assert!(separated.count() > 250);
+        assert!(target < SLOTS);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_clock_went_back_is_not_used() {
+        let hour = at(NOW - 3600);
+        assert!(read(&published(&key())).answer(hour).is_none());
+        assert!(read(&published(&key())).answer(at(NOW - 1)).is_some());
     }
 
     #[test]
     fn another_key_an_expired_one_and_damage_are_misses() {
         let name = TestSigner::key_name();
-        let bytes = published(&key(), b"");
+        let bytes = published(&key());
         let other = KeyName::new("svc".into(), "k2".into()).unwrap();
         assert!(decode(&bytes, "registry", &other).is_none());
         assert!(decode(&bytes, "another", &name).is_none());

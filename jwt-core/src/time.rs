@@ -14,6 +14,11 @@ pub struct Timestamp {
 /// side are refused: they are mistakes, and keeping them out makes all arithmetic here safe.
 const MAX_SECONDS: i64 = 253_402_300_799;
 
+/// How far the clock may go back without notice: the readings of two workers that compare notes
+/// differ a little. What was written further in the future was written before the clock was set
+/// back, and its times mean nothing any more.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+
 impl Timestamp {
     /// From whole seconds since the epoch; `None` outside ±9999 years.
     pub fn from_seconds(seconds: i64) -> Option<Self> {

@@ -48,6 +48,7 @@ fn run_envoy(configuration: &Value) -> Output {
         admin_socket: &admin_socket,
         secrets: folder.path(),
         ca_bundle: None,
+        shared_data_secret: None,
     };
     let limits = Limits::new(DescriptorLimit::raise(), 1, 1);
     let mut tree = bootstrap(&[verifier()], files, limits).unwrap();

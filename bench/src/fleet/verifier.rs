@@ -7,7 +7,8 @@ use super::signer::Service;
 use super::tally::{Method, Tally};
 use fastrand::Rng;
 use filter_wasm::events::Events;
-use filter_wasm::keys::{Fetch, FetchId, Keys, RemoteKeys, Source};
+use filter_wasm::keys::{Chance, Fetch, FetchId, Keys, RemoteKeys, Source};
+use filter_wasm::sealed::Sealed;
 use filter_wasm::shared_data::in_memory::InMemory;
 use jwt_core::config::filter::{Cache, Endpoint, Keyregistry};
 use jwt_core::key::KeyName;
@@ -79,9 +80,12 @@ fn worker(plan: &Plan, shared: &Rc<InMemory>, seed: u64) -> Keys {
     let events = Rc::<Events>::default();
     Keys::Remote(Box::new(RemoteKeys::new(
         source,
-        shared.clone(),
+        Sealed::new(shared.clone(), None),
         events,
-        seed,
+        Chance {
+            seed,
+            hash_key: [0; 16],
+        },
     )))
 }
 

@@ -118,7 +118,7 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
         "http_filters": [
             {
                 "name": "jwtproxy",
-                "typed_config": wasm_filter(&filter_config(index, verifier), files.filter_wasm),
+                "typed_config": wasm_filter(&filter_config(index, verifier, files), files.filter_wasm),
             },
             {
                 "name": "envoy.filters.http.router",

@@ -13,6 +13,7 @@ use cluster::{Cluster, ClusterLimits, Protocol, Target};
 use jwt_core::config::filter::{
     Endpoint, FilterConfig, Jwks, KeyServer as FilterKeyServer, Keyregistry,
 };
+use jwt_core::seal::Secret;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Files<'a> {
     pub secrets: &'a Path,
     /// What other servers' certificates are verified with.
     pub ca_bundle: Option<&'a Path>,
+    /// What the filter seals the values with that its workers share.
+    pub shared_data_secret: Option<&'a Secret>,
 }
 
 /// The bootstrap for these verifiers.
@@ -132,7 +135,7 @@ fn clusters_of(index: usize, verifier: &VerifierProxy, limits: Limits) -> Vec<Cl
     clusters
 }
 
-fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
+fn filter_config(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> FilterConfig {
     let key_server = match &verifier.key_server {
         KeyServer::Preshared(preshared) => FilterKeyServer::Preshared(preshared.clone()),
         KeyServer::Keyregistry { url, cache } => FilterKeyServer::Keyregistry(Keyregistry {
@@ -149,6 +152,7 @@ fn filter_config(index: usize, verifier: &VerifierProxy) -> FilterConfig {
     FilterConfig {
         rules: verifier.rules.clone(),
         key_server,
+        shared_data_secret: files.shared_data_secret.cloned(),
     }
 }
 

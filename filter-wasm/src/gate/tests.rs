@@ -1,13 +1,15 @@
 mod handover;
+mod revocation;
 mod sets;
 mod token_reuse;
 mod waiting;
 mod workers;
 
 use super::*;
-use crate::keys::{RemoteKeys, Source};
+use crate::keys::{Chance, RemoteKeys, Source};
 use crate::nonces::SharedNonces;
 use crate::request::in_memory::Fields;
+use crate::sealed::Sealed;
 use crate::shared_data::in_memory::InMemory;
 use jwt_core::audience::Audience;
 use jwt_core::config::filter::{Cache, Endpoint, Keyregistry, PresharedKey};
@@ -119,7 +121,8 @@ fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
         [1; 16],
         Rc::default(),
     );
-    let keys = RemoteKeys::new(source, shared.clone(), Rc::default(), 0);
+    let data = Sealed::new(shared.clone(), None);
+    let keys = RemoteKeys::new(source, data, Rc::default(), Chance::default());
     gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
 }
 

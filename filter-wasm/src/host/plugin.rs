@@ -9,9 +9,10 @@ use super::signature;
 use crate::credentials::Stripped;
 use crate::events::Events;
 use crate::gate::{Decision, Gate, Parts, Refused};
-use crate::keys::{Keys, RemoteKeys, Source};
+use crate::keys::{Chance, Keys, RemoteKeys, Source};
 use crate::nonces::{self, SharedNonces};
 use crate::reply::{Reply, reply};
+use crate::sealed::Sealed;
 use jwt_core::config::filter::{FilterConfig, KeyServer};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::nonce::{NonceStore, VoidNonceStore};
@@ -43,6 +44,7 @@ pub(super) struct Plugin {
 impl Plugin {
     pub(super) fn new(mut config: FilterConfig) -> Self {
         let events = Rc::<Events>::default();
+        let shared = Sealed::new(Rc::new(HostSharedData), config.shared_data_secret.clone());
         if let NonceStorage::Local {
             capacity,
             restart_guard: true,
@@ -55,7 +57,7 @@ impl Plugin {
         let parts = Parts {
             signatures: signature::best_verifier(events.clone()),
             nonces: nonce_store(&config, events.clone()),
-            keys: keys(config.key_server, events.clone()),
+            keys: keys(config.key_server, shared.clone(), events.clone()),
             events: events.clone(),
         };
         let gate = RefCell::new(Gate::new(config.rules, parts));
@@ -170,18 +172,17 @@ fn replace(fields: Vec<Stripped>) {
     }
 }
 
-fn keys(key_server: KeyServer, events: Rc<Events>) -> Keys {
+fn keys(key_server: KeyServer, shared: Sealed, events: Rc<Events>) -> Keys {
     let source = match key_server {
         KeyServer::Preshared(preshared) => return Keys::preshared(preshared),
         KeyServer::Keyregistry(registry) => Source::Registry(registry),
         KeyServer::Jwks(jwks) => Source::Sets(jwks),
     };
-    Keys::Remote(Box::new(RemoteKeys::new(
-        source,
-        Rc::new(HostSharedData),
-        events,
-        u64::from_le_bytes(random("the times of key fetches")),
-    )))
+    let chance = Chance {
+        seed: u64::from_le_bytes(random("the times of key fetches")),
+        hash_key: random("the places of shared keys"),
+    };
+    Keys::Remote(Box::new(RemoteKeys::new(source, shared, events, chance)))
 }
 
 /// Random bytes; zeros, and a warning, where the host has none.

@@ -5,7 +5,7 @@ mod remote;
 mod shared;
 mod source;
 
-pub use remote::RemoteKeys;
+pub use remote::{Chance, RemoteKeys};
 pub use source::{Fetch, FetchId, Source};
 
 use jwt_core::config::filter::PresharedKey;

@@ -1,16 +1,17 @@
 //! Keys of a key server: kept while they are good, fetched once when they are not at hand,
 //! however many requests and workers want them.
 
-use super::shared::SharedKeys;
+use super::shared::{Published, SharedKeys, Standing};
 use super::{Fetch, FetchId, Source};
 use crate::events::{Events, count_one};
-use crate::shared_data::SharedData;
+use crate::sealed::Sealed;
 use jwt_core::key::KeyName;
 use jwt_core::key_cache::{KeyCache, Lookup};
 use jwt_core::machine::KeyAnswer;
 use jwt_core::rate_limit::RateLimit;
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Fetched, Response};
+use jwt_core::seal::Key as HashKey;
 use jwt_core::time::Timestamp;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -45,6 +46,15 @@ pub struct RemoteKeys {
     elsewhere: Vec<Fetch>,
 }
 
+/// Random numbers, others for each worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chance {
+    /// By it this worker's times differ from those of others.
+    pub seed: u64,
+    /// The key of the hash of what workers share, unless one has chosen it before.
+    pub hash_key: HashKey,
+}
+
 struct Wanted {
     name: KeyName,
     /// Whether it has taken from the limit.
@@ -52,12 +62,12 @@ struct Wanted {
 }
 
 impl RemoteKeys {
-    /// None of the keys is here yet. `seed` is random: by it this worker's times differ from those
-    /// of others.
-    pub fn new(source: Source, shared: Rc<dyn SharedData>, events: Rc<Events>, seed: u64) -> Self {
+    /// None of the keys is here yet.
+    pub fn new(source: Source, shared: Sealed, events: Rc<Events>, chance: Chance) -> Self {
+        let Chance { seed, hash_key } = chance;
         Self {
             cache: KeyCache::new(CACHE_CAPACITY, source.stale_if_error(), seed),
-            shared: SharedKeys::new(shared, source.identity()),
+            shared: SharedKeys::new(shared, &source, hash_key),
             limit: RateLimit::new(UNKNOWN_BURST, UNKNOWN_PER_SECOND),
             source,
             events,
@@ -122,17 +132,21 @@ impl RemoteKeys {
 
     /// Takes over what another worker has published, unless this one knows as much. A refusal
     /// ends the use of a key here too, at whatever time this worker hears of it; that another one
-    /// could not ask does not.
+    /// could not ask does not. A key serves past its time only where the workers have noted that
+    /// the last word on it was good: a note that is lost or damaged is no such word.
     fn learn(&mut self, name: &KeyName, now: Timestamp) {
-        let Some(published) = self.shared.published(name) else {
-            return;
-        };
-        if published.is_refused() {
-            self.cache.remove(name);
+        let Published { standing, record } = self.shared.published(name, now);
+        match standing {
+            Standing::Good => {}
+            Standing::Refused => self.cache.remove(name),
+            Standing::Unknown => self.cache.end_at_its_time(name),
         }
-        let Some((answer, left)) = published.answer(now) else {
+        let Some((answer, left)) = record.and_then(|record| record.answer(now)) else {
             return;
         };
+        if standing == Standing::Refused && answer.is_ok() {
+            return;
+        }
         // It may be what this worker has published itself.
         let known_until = match answer {
             Ok(_) => self.cache.expires(name),
@@ -141,6 +155,9 @@ impl RemoteKeys {
         };
         if known_until.is_none_or(|until| until < now + left) {
             self.cache.put(name, &answer, left, now);
+            if standing == Standing::Unknown {
+                self.cache.end_at_its_time(name);
+            }
         }
     }
 
@@ -256,8 +273,13 @@ impl RemoteKeys {
             FetchId::Set(issuer) => self.cache.names_of(issuer),
         };
         let mut answers = self.source.read(id, response, &names, &had);
+        let is_word = |it: &Fetched| !matches!(it.answer, Err(KeyProblem::Unavailable));
+        let has_come = answers.iter().any(|(_, fetched)| is_word(fetched));
         for (name, fetched) in &mut answers {
             self.keep(name, fetched, now);
+        }
+        if let (FetchId::Set(issuer), true) = (id, has_come) {
+            self.shared.note_set(issuer, now);
         }
         self.shared.release(id);
         for wanted in wanted {
@@ -280,7 +302,7 @@ impl RemoteKeys {
         if !matches!(fetched.answer, Err(KeyProblem::Unavailable)) {
             self.cache.put(name, &fetched.answer, fetched.lifetime, now);
             self.shared
-                .publish(name, &fetched.answer, now + fetched.lifetime);
+                .publish(name, &fetched.answer, fetched.lifetime, now);
             return;
         }
         // Another worker may have been told that the key is no more.
@@ -294,7 +316,7 @@ impl RemoteKeys {
             Lookup::Fresh(answer) if answer.is_ok() => fetched.answer = answer,
             _ => self
                 .shared
-                .publish(name, &fetched.answer, now + fetched.lifetime),
+                .publish(name, &fetched.answer, fetched.lifetime, now),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::reader::{self, Expected, Mistakes, Section};
 use super::verifier::{self, Rules};
 use crate::authority::HostAndPort;
 use crate::key::{KeyName, PublicKey};
+use crate::seal::{MIN_SECRET_LENGTH, Secret};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct FilterConfig {
     pub rules: Rules,
     /// Where keys come from.
     pub key_server: KeyServer,
+    /// What values in the memory that plugins share are sealed with.
+    pub shared_data_secret: Option<Secret>,
 }
 
 /// Where keys come from.
@@ -107,9 +110,11 @@ impl FilterConfig {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let rules = verifier::rules(section);
         let key_server = section.field("key_server").section(KeyServer::from_section);
+        let shared_data_secret = shared_data_secret(section);
         Some(Self {
             rules: rules?,
             key_server: key_server?,
+            shared_data_secret: shared_data_secret?,
         })
     }
 
@@ -118,8 +123,27 @@ impl FilterConfig {
         let mut fields = Map::new();
         verifier::write(&self.rules, &mut fields);
         fields.insert("key_server".to_owned(), self.key_server.to_json());
+        if let Some(secret) = &self.shared_data_secret {
+            fields.insert("shared_data_secret".to_owned(), secret.expose().into());
+        }
         Value::Object(fields)
     }
+}
+
+/// The text is not shown, whatever is wrong with it.
+fn shared_data_secret(section: &mut Section<'_>) -> Option<Option<Secret>> {
+    let field = section.field("shared_data_secret");
+    if !field.is_present() {
+        return Some(None);
+    }
+    let secret = field.optional(|value| Ok(reader::text(value).ok().and_then(Secret::new)));
+    if secret == Some(None) {
+        section.mistake(format!(
+            "shared_data_secret: expected a text of at least {MIN_SECRET_LENGTH} characters"
+        ));
+        return None;
+    }
+    secret
 }
 
 impl KeyServer {
@@ -379,6 +403,7 @@ mod tests {
         tree["cookies_enabled"] = json!(true);
         tree["forward"] = json!(false);
         tree["claim_to_headers"] = json!([{"claim_name": "sub", "header_name": "X-Sub"}]);
+        tree["shared_data_secret"] = json!("0123456789abcdef0123456789abcdef");
         let written = read(&tree).unwrap().to_json();
         assert_eq!(read(&written).unwrap().to_json(), written);
         assert_eq!(written["max_ttl"], "90s");
@@ -496,6 +521,17 @@ mod tests {
         assert_eq!(jwks.issuers[0].1.path, "/jwks");
         assert_eq!(jwks.cache.stale_if_error, Duration::ZERO);
         assert_eq!(read(&config.to_json()).unwrap().to_json(), config.to_json());
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_is_a_mistake_that_does_not_show_it() {
+        let mut tree = keyregistry();
+        for secret in [json!("too short"), json!(""), json!(["a"])] {
+            tree["shared_data_secret"] = secret;
+            let text = mistakes(&tree);
+            assert!(text.contains("at least 32 characters"), "{text}");
+            assert!(!text.contains("too short"), "{text}");
+        }
     }
 
     #[test]

@@ -50,9 +50,9 @@ fn a_known_token_asks_for_its_key_like_any_other() {
     };
     let keys = RemoteKeys::new(
         Source::Registry(registry),
-        Rc::<InMemory>::default(),
+        Sealed::new(Rc::<InMemory>::default(), None),
         Rc::default(),
-        1,
+        Chance::default(),
     );
     let keys = Keys::Remote(Box::new(keys));
     let mut gate = gate(rules(), keys, Box::new(VoidNonceStore));
