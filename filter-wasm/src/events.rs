@@ -27,6 +27,10 @@ pub struct Events {
     pub vm_signatures: Cell<u64>,
     /// Tokens accepted whose signature was known.
     pub token_cache_hits: Cell<u64>,
+    /// How often the clock was found set back.
+    pub clock_set_back: Cell<u64>,
+    /// Values in shared data that none of our workers wrote.
+    pub foreign_values: Cell<u64>,
     /// Nonces remembered, less those forgotten.
     pub nonces: Cell<i64>,
 }
@@ -45,6 +49,8 @@ impl Default for Events {
             host_signatures: zero(),
             vm_signatures: zero(),
             token_cache_hits: zero(),
+            clock_set_back: zero(),
+            foreign_values: zero(),
             nonces: Cell::new(0),
         }
     }

@@ -167,6 +167,13 @@ impl Gate {
         }
     }
 
+    /// The token of the request that is the host's effective context was accepted.
+    pub fn note_accepted(&mut self, token: &VerifiedToken, now: Timestamp) {
+        if let Keys::Remote(keys) = &mut self.parts.keys {
+            keys.accepted(token.key_name().issuer(), now);
+        }
+    }
+
     /// A request is over, whatever became of it.
     pub fn on_stream_end(&mut self, stream: StreamId) {
         self.waiting.leave(stream);

@@ -14,6 +14,7 @@ mod backoff;
 mod cache_control;
 pub mod config;
 pub mod excludes;
+pub mod fetch_budget;
 pub mod handover;
 pub mod issue;
 pub mod key;

@@ -22,6 +22,8 @@ pub enum NonceClaim {
     Replayed,
     /// There is no room to remember it.
     Full,
+    /// What room there is, is not for this issuer: it has more than its share already.
+    OverShare,
     /// The store cannot tell.
     Unavailable,
 }

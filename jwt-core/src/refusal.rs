@@ -76,6 +76,9 @@ pub enum Refusal {
     /// The nonce store has no room: letting the request in would forget another nonce.
     #[error("too many tokens are in use at once")]
     NonceStoreFull,
+    /// The issuer has more than its share of the nonce store, which others need too.
+    #[error("too many tokens of this issuer are in use at once")]
+    NonceShare,
     /// The nonce store did not answer.
     #[error("replay protection is not available")]
     NonceStoreUnavailable,
@@ -110,6 +113,7 @@ impl Refusal {
             Self::Key(KeyProblem::Unavailable)
                 | Self::TooManyWaiting
                 | Self::NonceStoreFull
+                | Self::NonceShare
                 | Self::NonceStoreUnavailable
         )
     }
@@ -140,13 +144,14 @@ impl Refusal {
             Self::Replayed => "replayed",
             Self::TooManyWaiting => "too_many_waiting",
             Self::NonceStoreFull => "nonce_store_full",
+            Self::NonceShare => "nonce_share",
             Self::NonceStoreUnavailable => "nonce_store_unavailable",
         }
     }
 }
 
 /// Every value of [`Refusal::label`].
-pub const LABELS: [&str; 24] = [
+pub const LABELS: [&str; 25] = [
     "missing_token",
     "several_tokens",
     "too_large",
@@ -170,5 +175,6 @@ pub const LABELS: [&str; 24] = [
     "replayed",
     "too_many_waiting",
     "nonce_store_full",
+    "nonce_share",
     "nonce_store_unavailable",
 ];

@@ -1,16 +1,16 @@
 //! Seals for values in memory that others can write to: a foreign or damaged value is recognised.
 //!
-//! A seal is SipHash-2-4 with 128 bits, a pseudorandom function, under a key that is derived from
+//! A seal is SipHash-2-4 of 64 bits, a pseudorandom function, under a key that is derived from
 //! the operator's secret. It covers the place of the value, so that a sealed value is worth
 //! nothing elsewhere. It cannot tell an old value of the same place from the present one.
 
 use sha2::{Digest as _, Sha256};
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip::SipHasher24;
 use std::fmt;
 use std::hash::Hasher as _;
 
 /// Bytes that a seal adds to a value.
-pub const SEAL_SIZE: usize = 16;
+pub const SEAL_SIZE: usize = 8;
 
 /// The fewest bytes of a [`Secret`]: 128 random bits written in hexadecimal.
 pub const MIN_SECRET_LENGTH: usize = 32;
@@ -83,7 +83,7 @@ fn tag(key: &Key, place: &str, value: &[u8]) -> [u8; SEAL_SIZE] {
     hasher.write_u64(place.len() as u64);
     hasher.write(place.as_bytes());
     hasher.write(value);
-    hasher.finish128().as_bytes()
+    hasher.finish().to_le_bytes()
 }
 
 #[cfg(test)]

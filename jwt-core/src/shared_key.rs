@@ -163,7 +163,7 @@ mod tests {
         both.add_alternative(ed25519);
         let expected = both.to_jwks("k1");
         assert_eq!(expected.len(), 2);
-        let bytes = published(&Ok(Rc::new(both)), b"");
+        let bytes = published(&Ok(Rc::new(both)));
         let (answer, _) = read(&bytes).answer(at(NOW)).unwrap();
         assert_eq!(answer.unwrap().to_jwks("k1"), expected);
     }

@@ -177,6 +177,7 @@ impl AgreedToken {
             }),
             NonceClaim::Replayed => Err(Refusal::Replayed),
             NonceClaim::Full => Err(Refusal::NonceStoreFull),
+            NonceClaim::OverShare => Err(Refusal::NonceShare),
             NonceClaim::Unavailable => Err(Refusal::NonceStoreUnavailable),
         }
     }

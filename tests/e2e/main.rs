@@ -30,6 +30,8 @@ mod envoy_guards;
 mod envoy_log;
 /// The examples in envoy/examples, each loaded and asked.
 mod examples;
+/// Strangers and services that share key fetches and nonces.
+mod fetch_fairness;
 /// The filter's own configuration: refused by Envoy at load, with our words.
 mod filter_configuration;
 /// gRPC: HTTP/2 to the upstream, trailers, refusals as its clients understand them.

@@ -7,10 +7,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -90,6 +90,19 @@ pub async fn get(address: SocketAddr, path: &str, authorization: Option<&str>) -
 /// `GET` with a token.
 pub async fn get_with_token(address: SocketAddr, token: &str) -> Answer {
     get(address, "/", Some(&format!("Bearer {token}"))).await
+}
+
+/// The same from an address of this machine that is not its usual one.
+pub async fn get_with_token_from(source: Ipv4Addr, address: SocketAddr, token: &str) -> Answer {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(source).expect("an address of this machine");
+    let stream = socket.connect(address).await;
+    let request = request(address, "/", Some(&format!("Bearer {token}")));
+    Prepared::over(stream.expect("the peer accepts connections"), request)
+        .await
+        .send()
+        .await
 }
 
 /// `GET url` through the forward proxy at `proxy`.

@@ -7,7 +7,7 @@ use super::signer::Service;
 use super::tally::{Method, Tally};
 use fastrand::Rng;
 use filter_wasm::events::Events;
-use filter_wasm::keys::{Chance, Fetch, FetchId, Keys, RemoteKeys, Source};
+use filter_wasm::keys::{Anonymous, Chance, Fetch, FetchId, Keys, RemoteKeys, Source};
 use filter_wasm::sealed::Sealed;
 use filter_wasm::shared_data::in_memory::InMemory;
 use jwt_core::config::filter::{Cache, Endpoint, Keyregistry};
@@ -81,6 +81,7 @@ fn worker(plan: &Plan, shared: &Rc<InMemory>, seed: u64) -> Keys {
     Keys::Remote(Box::new(RemoteKeys::new(
         source,
         Sealed::new(shared.clone(), None),
+        Box::new(Anonymous),
         events,
         Chance {
             seed,

@@ -23,6 +23,8 @@ pub(super) fn filter(module: &Path, key: &Key, nonces: Nonces) -> Vec<Value> {
         "audience": AUDIENCE,
         "max_ttl": format!("{}s", LIFETIME.as_secs()),
         "nonce_storage": nonce_storage,
+        // As jwtproxy sets one.
+        "shared_data_secret": "0123456789abcdef0123456789abcdef",
         "key_server": {"type": "preshared", "options": {
             "issuer": ISSUER,
             "key_id": key.key_id(),

@@ -1,3 +1,4 @@
+mod fairness;
 mod handover;
 mod revocation;
 mod sets;
@@ -6,8 +7,8 @@ mod waiting;
 mod workers;
 
 use super::*;
-use crate::keys::{Chance, RemoteKeys, Source};
-use crate::nonces::SharedNonces;
+use crate::keys::{Anonymous, Chance, Clients, RemoteKeys, Source};
+use crate::nonces::{NonceRules, SharedNonces};
 use crate::request::in_memory::Fields;
 use crate::sealed::Sealed;
 use crate::shared_data::in_memory::InMemory;
@@ -114,20 +115,41 @@ fn cache() -> Cache {
 
 /// A worker with what it shares with other workers.
 fn worker_of(source: Source, shared: &Rc<InMemory>) -> Gate {
-    let nonces = SharedNonces::new(
-        shared.clone(),
-        "https://api".into(),
-        1000,
-        [1; 16],
-        Rc::default(),
-    );
+    worker_with_clients(source, shared, Box::new(Anonymous))
+}
+
+/// One that knows where requests come from.
+fn worker_with_clients(source: Source, shared: &Rc<InMemory>, clients: Box<dyn Clients>) -> Gate {
     let data = Sealed::new(shared.clone(), None);
-    let keys = RemoteKeys::new(source, data, Rc::default(), Chance::default());
+    let nonce_rules = NonceRules {
+        scope: "https://api".into(),
+        capacity: 1000,
+        longest_life: Duration::from_secs(360),
+    };
+    let nonces = SharedNonces::new(data.clone(), nonce_rules, [1; 16], Rc::default());
+    let keys = RemoteKeys::new(source, data, clients, Rc::default(), Chance::default());
     gate(rules(), Keys::Remote(Box::new(keys)), Box::new(nonces))
 }
 
 fn worker(shared: &Rc<InMemory>) -> Gate {
     worker_that_caches(cache(), shared)
+}
+
+/// A worker whose requests each come from another address.
+fn worker_with_many_clients() -> Gate {
+    struct Many(std::cell::Cell<u32>);
+    impl Clients for Many {
+        fn address(&self) -> Option<Vec<u8>> {
+            self.0.set(self.0.get() + 1);
+            std::net::Ipv4Addr::from(self.0.get()).address()
+        }
+    }
+    let registry = Keyregistry {
+        endpoint: endpoint("/"),
+        cache: cache(),
+    };
+    let source = Source::Registry(registry);
+    worker_with_clients(source, &Rc::default(), Box::new(Many(0.into())))
 }
 
 fn worker_that_caches(cache: Cache, shared: &Rc<InMemory>) -> Gate {
@@ -353,31 +375,6 @@ fn a_registry_that_fails_is_asked_again_soon() {
     );
     assert_waits(&request(&mut gate, 3, &token(1), later(2)));
     assert_eq!(gate.begin_fetches(later(2)).len(), 1);
-}
-
-#[test]
-fn strangers_cannot_make_the_filter_flood_the_registry() {
-    let mut gate = worker(&Rc::default());
-    let with_kid = |kid: u32| {
-        let header = serde_json::json!({"alg": "RS256", "kid": format!("k-{kid}")});
-        TestSigner::stranger().sign_with(&header, &TestSigner::claims("n"))
-    };
-    let mut limited = 0;
-    for kid in 0..100 {
-        match request(&mut gate, kid, &with_kid(kid), now()) {
-            Decision::Wait => {}
-            decision => {
-                assert_eq!(refusal(decision), Refusal::Key(KeyProblem::Unavailable));
-                limited += 1;
-            }
-        }
-    }
-    let fetches = gate.begin_fetches(now());
-    assert_eq!((fetches.len(), limited), (50, 50));
-    for Fetch { id, .. } in fetches {
-        answer(&mut gate, &id, 404, "", now());
-    }
-    assert_waits(&request(&mut gate, 200, &token(1), later(1)));
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Metrics {
     host_signatures: u32,
     vm_signatures: u32,
     token_cache_hits: u32,
+    clock_set_back: u32,
+    foreign_values: u32,
     nonces: u32,
 }
 
@@ -50,6 +52,8 @@ impl Metrics {
             host_signatures: counter("signatures.host"),
             vm_signatures: counter("signatures.vm"),
             token_cache_hits: counter("token_cache_hits"),
+            clock_set_back: counter("clock_set_back"),
+            foreign_values: counter("shared_data_foreign"),
             nonces: define(MetricType::Gauge, "nonces"),
         }
     }
@@ -66,6 +70,8 @@ impl Metrics {
             (self.host_signatures, &events.host_signatures),
             (self.vm_signatures, &events.vm_signatures),
             (self.token_cache_hits, &events.token_cache_hits),
+            (self.clock_set_back, &events.clock_set_back),
+            (self.foreign_values, &events.foreign_values),
         ] {
             increment(id, i64::try_from(count.take()).unwrap_or(i64::MAX));
         }

@@ -1,5 +1,6 @@
 //! The proxy-wasm ABI: everything that is a call from Envoy or to it.
 
+mod clients;
 mod head;
 mod metrics;
 mod plugin;

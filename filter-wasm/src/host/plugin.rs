@@ -1,23 +1,24 @@
 //! What the requests of one configuration share on one worker, and how decisions about them are
 //! carried out.
 
+use super::clients::HostClients;
 use super::head::HostHead;
 use super::metrics::Metrics;
 use super::refusal_log::RefusalLog;
 use super::shared_data::HostSharedData;
 use super::signature;
 use crate::credentials::Stripped;
-use crate::events::Events;
+use crate::events::{Events, count_one};
 use crate::gate::{Decision, Gate, Parts, Refused};
 use crate::keys::{Chance, Keys, RemoteKeys, Source};
-use crate::nonces::{self, SharedNonces};
+use crate::nonces::{self, NonceRules, SharedNonces};
 use crate::reply::{Reply, reply};
 use crate::sealed::Sealed;
 use jwt_core::config::filter::{FilterConfig, KeyServer};
 use jwt_core::config::verifier::NonceStorage;
 use jwt_core::nonce::{NonceStore, VoidNonceStore};
 use jwt_core::policy::Policy;
-use jwt_core::time::Timestamp;
+use jwt_core::time::{CLOCK_TOLERANCE, Timestamp};
 use jwt_core::verify::VerifiedToken;
 use log::warn;
 use proxy_wasm::hostcalls;
@@ -39,6 +40,7 @@ pub(super) struct Plugin {
     events: Rc<Events>,
     refusals: RefusalLog,
     tick_asked: Cell<bool>,
+    last_tick: Cell<Option<Timestamp>>,
 }
 
 impl Plugin {
@@ -51,12 +53,12 @@ impl Plugin {
         } = config.rules.nonce_storage
         {
             let scope = scope(&config.rules.policy);
-            let since = nonces::known_since(&HostSharedData, &scope, capacity, super::now());
+            let since = nonces::known_since(&shared, &scope, capacity, super::now());
             config.rules.policy.not_issued_before = Some(since);
         }
         let parts = Parts {
             signatures: signature::best_verifier(events.clone()),
-            nonces: nonce_store(&config, events.clone()),
+            nonces: nonce_store(&config, shared.clone(), events.clone()),
             keys: keys(config.key_server, shared.clone(), events.clone()),
             events: events.clone(),
         };
@@ -67,6 +69,7 @@ impl Plugin {
             events,
             refusals: RefusalLog::new(),
             tick_asked: Cell::new(false),
+            last_tick: Cell::new(None),
         }
     }
 
@@ -83,8 +86,17 @@ impl Plugin {
     }
 
     /// The tick has come.
-    pub(super) fn ticked(&self) {
+    pub(super) fn ticked(&self, now: Timestamp) {
         self.tick_asked.set(false);
+        let before = self.last_tick.replace(Some(now));
+        if let Some(before) = before.filter(|before| *before > now + CLOCK_TOLERANCE) {
+            count_one(&self.events.clock_set_back);
+            warn!(
+                "jwtproxy: the clock was set back by {:?}: keys are fetched again, and tokens that \
+                 expired meanwhile stay refused",
+                before.since(now)
+            );
+        }
     }
 
     /// Raises the metrics by what has happened, and says what the log leaves out.
@@ -97,6 +109,7 @@ impl Plugin {
     pub(super) fn carry_out(&self, decision: &Decision, now: Timestamp) -> Action {
         match decision {
             Decision::Accept(token) => {
+                self.gate.borrow_mut().note_accepted(token, now);
                 self.hand_over(token);
                 Action::Continue
             }
@@ -182,7 +195,9 @@ fn keys(key_server: KeyServer, shared: Sealed, events: Rc<Events>) -> Keys {
         seed: u64::from_le_bytes(random("the times of key fetches")),
         hash_key: random("the places of shared keys"),
     };
-    Keys::Remote(Box::new(RemoteKeys::new(source, shared, events, chance)))
+    let clients = Box::new(HostClients);
+    let keys = RemoteKeys::new(source, shared, clients, events, chance);
+    Keys::Remote(Box::new(keys))
 }
 
 /// Random bytes; zeros, and a warning, where the host has none.
@@ -194,19 +209,19 @@ fn random<const LENGTH: usize>(purpose: &str) -> [u8; LENGTH] {
     bytes
 }
 
-fn nonce_store(config: &FilterConfig, events: Rc<Events>) -> Box<dyn NonceStore> {
+fn nonce_store(config: &FilterConfig, shared: Sealed, events: Rc<Events>) -> Box<dyn NonceStore> {
     let NonceStorage::Local { capacity, .. } = config.rules.nonce_storage else {
         return Box::new(VoidNonceStore);
     };
     // Without a secret key an attacker could aim at a bucket, but no replay gets through.
     let hash_key = random("the nonce store's hash key");
-    Box::new(SharedNonces::new(
-        Rc::new(HostSharedData),
-        scope(&config.rules.policy),
+    let policy = &config.rules.policy;
+    let rules = NonceRules {
+        scope: scope(policy),
         capacity,
-        hash_key,
-        events,
-    ))
+        longest_life: policy.max_ttl.saturating_add(policy.max_skew),
+    };
+    Box::new(SharedNonces::new(shared, rules, hash_key, events))
 }
 
 /// Verifiers of one audience, however it is written, share their nonces: a token is good for each.

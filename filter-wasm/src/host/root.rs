@@ -72,8 +72,8 @@ impl RootContext for Root {
         let Some(plugin) = self.plugin.clone() else {
             return;
         };
-        plugin.ticked();
         let now = super::now();
+        plugin.ticked(now);
         let fetches = plugin.gate.borrow_mut().begin_fetches(now);
         for Fetch { id, endpoint } in fetches {
             match self.send(&endpoint) {

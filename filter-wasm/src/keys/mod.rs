@@ -1,10 +1,13 @@
 //! Keys as the filter has them: given in its configuration, or fetched, kept, and shared with the
 //! other workers.
 
+mod askers;
+mod clients;
 mod remote;
 mod shared;
 mod source;
 
+pub use clients::{Anonymous, Clients};
 pub use remote::{Chance, RemoteKeys};
 pub use source::{Fetch, FetchId, Source};
 

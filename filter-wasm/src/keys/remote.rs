@@ -1,14 +1,16 @@
 //! Keys of a key server: kept while they are good, fetched once when they are not at hand,
 //! however many requests and workers want them.
 
+use super::askers::Askers;
+use super::clients::Clients;
 use super::shared::{Published, SharedKeys, Standing};
 use super::{Fetch, FetchId, Source};
 use crate::events::{Events, count_one};
 use crate::sealed::Sealed;
+use jwt_core::fetch_budget::{FetchBudget, Ticket};
 use jwt_core::key::KeyName;
 use jwt_core::key_cache::{KeyCache, Lookup};
 use jwt_core::machine::KeyAnswer;
-use jwt_core::rate_limit::RateLimit;
 use jwt_core::refusal::KeyProblem;
 use jwt_core::registry::{Fetched, Response};
 use jwt_core::seal::Key as HashKey;
@@ -22,12 +24,6 @@ use std::time::Duration;
 /// Keys a worker keeps parsed, and refusals it remembers.
 const CACHE_CAPACITY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// Keys never had before that a worker may ask for at once, and each second from then on. Those
-/// that are brought do not count, so this bounds what a stranger with invented key ids can make
-/// the key server do, and how many names wait for one set.
-const UNKNOWN_BURST: u32 = 50;
-const UNKNOWN_PER_SECOND: u32 = 5;
-
 /// How much longer than its timeout a request keeps other workers from making it too.
 const LEASE_SLACK: Duration = Duration::from_secs(1);
 
@@ -36,7 +32,11 @@ pub struct RemoteKeys {
     source: Source,
     cache: KeyCache,
     shared: SharedKeys,
-    limit: RateLimit,
+    /// What bounds the requests for keys never had before. Those that are brought do not count, so
+    /// it bounds what a stranger with invented key ids can make the key server do, and how many
+    /// names wait for one set.
+    budget: FetchBudget,
+    askers: Askers,
     events: Rc<Events>,
     /// Fetches asked for and not yet begun.
     to_begin: Vec<Fetch>,
@@ -57,18 +57,25 @@ pub struct Chance {
 
 struct Wanted {
     name: KeyName,
-    /// Whether it has taken from the limit.
-    limited: bool,
+    /// What it has taken from the budget.
+    ticket: Option<Ticket>,
 }
 
 impl RemoteKeys {
     /// None of the keys is here yet.
-    pub fn new(source: Source, shared: Sealed, events: Rc<Events>, chance: Chance) -> Self {
+    pub fn new(
+        source: Source,
+        shared: Sealed,
+        clients: Box<dyn Clients>,
+        events: Rc<Events>,
+        chance: Chance,
+    ) -> Self {
         let Chance { seed, hash_key } = chance;
         Self {
             cache: KeyCache::new(CACHE_CAPACITY, source.stale_if_error(), seed),
             shared: SharedKeys::new(shared, &source, hash_key),
-            limit: RateLimit::new(UNKNOWN_BURST, UNKNOWN_PER_SECOND),
+            budget: FetchBudget::default(),
+            askers: Askers::new(clients, seed),
             source,
             events,
             to_begin: Vec::new(),
@@ -110,12 +117,16 @@ impl RemoteKeys {
         if self.wants(name, &fetch.id) {
             return Poll::Pending;
         }
-        let limited = !self.cache.had(name);
-        if limited && !self.limit.take(now) {
-            count_one(&self.events.limited_fetches);
-            return Poll::Ready(Err(KeyProblem::Unavailable));
+        let mut ticket = None;
+        if !self.cache.had(name) {
+            let asker = self.askers.asker(name.issuer(), &self.shared, now);
+            ticket = self.budget.take(asker, now);
+            if ticket.is_none() {
+                count_one(&self.events.limited_fetches);
+                return Poll::Ready(Err(KeyProblem::Unavailable));
+            }
         }
-        self.ask_for(name, fetch, limited);
+        self.ask_for(name, fetch, ticket);
         Poll::Pending
     }
 
@@ -189,17 +200,17 @@ impl RemoteKeys {
     /// Asks for a key that is at hand.
     fn ask_again(&mut self, name: &KeyName) {
         if let Some(fetch) = self.source.fetch_of(name) {
-            self.ask_for(name, fetch, false);
+            self.ask_for(name, fetch, None);
         }
     }
 
-    fn ask_for(&mut self, name: &KeyName, fetch: Fetch, limited: bool) {
+    fn ask_for(&mut self, name: &KeyName, fetch: Fetch, ticket: Option<Ticket>) {
         if self.wants(name, &fetch.id) {
             return;
         }
         let wanted = Wanted {
             name: name.clone(),
-            limited,
+            ticket,
         };
         match self.wanted.get_mut(&fetch.id) {
             Some(others) => others.push(wanted),
@@ -208,6 +219,11 @@ impl RemoteKeys {
                 self.to_begin.push(fetch);
             }
         }
+    }
+
+    /// A token of this issuer, in the request that is being decided, was verified.
+    pub fn accepted(&mut self, issuer: &str, now: Timestamp) {
+        self.askers.accepted(issuer, &self.shared, now);
     }
 
     /// Whether there is something to do: to begin a fetch, or to look for another worker's.
@@ -242,7 +258,7 @@ impl RemoteKeys {
             let mut unknown = Vec::new();
             for wanted in self.wanted.remove(&fetch.id).unwrap_or_default() {
                 match self.settled(&wanted.name, now) {
-                    Some(answer) => answers.push((self.finish(wanted), answer)),
+                    Some(answer) => answers.push((self.finish(wanted, now), answer)),
                     None => unknown.push(wanted),
                 }
             }
@@ -283,15 +299,15 @@ impl RemoteKeys {
         }
         self.shared.release(id);
         for wanted in wanted {
-            self.finish(wanted);
+            self.finish(wanted, now);
         }
         answers
     }
 
     /// There is an answer, whoever has fetched it. A key that it has brought does not count.
-    fn finish(&mut self, Wanted { name, limited }: Wanted) -> KeyName {
-        if limited && self.cache.had(&name) {
-            self.limit.give_back();
+    fn finish(&mut self, Wanted { name, ticket }: Wanted, now: Timestamp) -> KeyName {
+        if let Some(ticket) = ticket.filter(|_| self.cache.had(&name)) {
+            self.budget.give_back(ticket, now);
         }
         name
     }

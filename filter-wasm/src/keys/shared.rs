@@ -26,6 +26,9 @@ const PREFIX: &str = "jwtproxy.keys.v3";
 /// How often the note of a key is written anew when another worker has written to its bucket.
 const ATTEMPTS: usize = 100;
 
+/// How long a source that has sent a verified token comes before strangers.
+pub(super) const PROVEN_FOR: Duration = Duration::from_secs(3600);
+
 /// Answers and leases in the shared data.
 pub(super) struct SharedKeys {
     data: Sealed,
@@ -87,14 +90,19 @@ impl SharedKeys {
         let place = self.key_place(name);
         match answer {
             Ok(_) => {
-                self.note(place, now, |before| {
-                    // What must not be kept leaves no note, but ends a refusal.
-                    let lasts = !lifetime.is_zero() || before.is_some();
+                let note = |before: Option<Mark>| {
                     let mut mark = self.good(lifetime.saturating_add(self.stale_if_error), now);
                     // Another worker may have a copy that lives longer.
                     mark.until = mark.until.max(before.map_or(mark.until, |it| it.until));
-                    lasts.then_some(mark)
+                    mark
+                };
+                self.note(place, now, |before| {
+                    // What must not be kept leaves no note, but ends a refusal.
+                    let lasts = !lifetime.is_zero() || before.is_some();
+                    lasts.then(|| note(before))
                 });
+                let issuer = self.issuer_place(name.issuer());
+                self.note(issuer, now, |before| Some(note(before)));
             }
             // A key server that could not be asked has taken nothing back.
             Err(KeyProblem::Unavailable) => {}
@@ -117,6 +125,22 @@ impl SharedKeys {
     pub(super) fn note_set(&self, issuer: &str, now: Timestamp) {
         let place = self.set_place(issuer);
         self.note(place, now, |_| Some(self.good(Duration::MAX, now)));
+    }
+
+    /// Whether a key of the issuer was had lately.
+    pub(super) fn knows_issuer(&self, issuer: &str, now: Timestamp) -> bool {
+        self.mark(self.issuer_place(issuer), now).is_some()
+    }
+
+    /// Notes that a token of the issuer that came from there was verified.
+    pub(super) fn prove(&self, issuer: &str, source: &str, now: Timestamp) {
+        let place = self.source_place(issuer, source);
+        self.note(place, now, |_| Some(self.good(PROVEN_FOR, now)));
+    }
+
+    /// Whether a token of the issuer that came from there was verified lately.
+    pub(super) fn is_proven(&self, issuer: &str, source: &str, now: Timestamp) -> bool {
+        self.mark(self.source_place(issuer, source), now).is_some()
     }
 
     /// Takes the right to make a request until `until`, unless another worker has it.
@@ -186,15 +210,15 @@ impl SharedKeys {
         }
     }
 
-    fn mark(&self, place: Place, now: Timestamp) -> Option<Mark> {
-        let (bytes, _) = self.data.get_or_empty(&mark_key(place));
-        marks::read(&bytes, place, now)
+    fn mark(&self, note: Note, now: Timestamp) -> Option<Mark> {
+        let (bytes, _) = self.data.get_or_empty(&note.key());
+        marks::read(&bytes, note.place, now)
     }
 
     /// Replaces a note by what `change` makes of it; `None` leaves it. Should the note not be
     /// written, it is missing, and a missing one lets no key serve past its time.
-    fn note(&self, place: Place, now: Timestamp, change: impl Fn(Option<Mark>) -> Option<Mark>) {
-        let key = mark_key(place);
+    fn note(&self, note: Note, now: Timestamp, change: impl Fn(Option<Mark>) -> Option<Mark>) {
+        let (key, place) = (note.key(), note.place);
         for _ in 0..ATTEMPTS {
             let (bytes, version) = self.data.get_or_empty(&key);
             let Some(mark) = change(marks::read(&bytes, place, now)) else {
@@ -207,13 +231,27 @@ impl SharedKeys {
         }
     }
 
-    fn key_place(&self, name: &KeyName) -> Place {
-        let parts = ["key", &self.key_server, name.issuer(), name.key_id()];
-        marks::place(&self.hash_key, &parts)
+    fn key_place(&self, name: &KeyName) -> Note {
+        self.place_in("mark", &["key", name.issuer(), name.key_id()])
     }
 
-    fn set_place(&self, issuer: &str) -> Place {
-        marks::place(&self.hash_key, &["set", &self.key_server, issuer])
+    fn set_place(&self, issuer: &str) -> Note {
+        self.place_in("mark", &["set", issuer])
+    }
+
+    fn issuer_place(&self, issuer: &str) -> Note {
+        self.place_in("mark", &["issuer", issuer])
+    }
+
+    /// Not among the others: a service may come from any number of addresses.
+    fn source_place(&self, issuer: &str, source: &str) -> Note {
+        self.place_in("source", &[issuer, source])
+    }
+
+    fn place_in(&self, room: &'static str, parts: &[&str]) -> Note {
+        let parts: Vec<_> = [&*self.key_server].iter().chain(parts).copied().collect();
+        let place = marks::place(&self.hash_key, &parts);
+        Note { room, place }
     }
 
     fn answer_key(&self, name: &KeyName, mark: Option<Mark>) -> String {
@@ -232,8 +270,17 @@ impl SharedKeys {
     }
 }
 
-fn mark_key(place: Place) -> String {
-    format!("{PREFIX}.mark.{}", place.bucket)
+/// Where a note is.
+#[derive(Clone, Copy)]
+struct Note {
+    room: &'static str,
+    place: Place,
+}
+
+impl Note {
+    fn key(&self) -> String {
+        format!("{PREFIX}.{}.{}", self.room, self.place.bucket)
+    }
 }
 
 /// Who makes a request, from when to when, in milliseconds.

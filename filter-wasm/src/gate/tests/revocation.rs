@@ -44,7 +44,13 @@ fn source() -> Source {
 fn worker_on(data: Rc<dyn SharedData>, secret: &str, source: Source) -> Gate {
     let secret = Secret::new(secret.repeat(32));
     let data = Sealed::new(data, secret);
-    let keys = RemoteKeys::new(source, data, Rc::default(), Chance::default());
+    let keys = RemoteKeys::new(
+        source,
+        data,
+        Box::new(Anonymous),
+        Rc::default(),
+        Chance::default(),
+    );
     gate(
         rules(),
         Keys::Remote(Box::new(keys)),
@@ -53,7 +59,7 @@ fn worker_on(data: Rc<dyn SharedData>, secret: &str, source: Source) -> Gate {
 }
 
 /// What anybody can write.
-fn unsigned(header: &serde_json::Value, claims: &serde_json::Value) -> String {
+pub(super) fn unsigned(header: &serde_json::Value, claims: &serde_json::Value) -> String {
     let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signature = URL_SAFE_NO_PAD.encode([1; 256]);
     format!("{}.{}.{signature}", part(header), part(claims))
@@ -82,10 +88,7 @@ fn while_down(gate: &mut Gate, now: Timestamp) -> Decision {
     match request(gate, 98, &TestSigner::service().sign(&claims), now) {
         Decision::Wait => {
             gate.begin_fetches(now);
-            gate.on_response(&key_id(), Err("down".into()), now)
-                .decisions
-                .remove(0)
-                .1
+            down(gate, now).remove(0).1
         }
         decided => decided,
     }
@@ -210,8 +213,8 @@ fn a_key_that_left_its_set_while_this_worker_did_not_look_serves_no_more() {
         match request(&mut one, 98, &token, later(120)) {
             Decision::Wait => {
                 one.begin_fetches(later(120));
-                let down = one.on_response(&set_id, Err("down".into()), later(120));
-                down.decisions.into_iter().next().unwrap().1
+                one.on_response(&set_id, Err("down".into()), later(120));
+                one.decide(later(120)).remove(0).1
             }
             decided => decided,
         }

@@ -51,6 +51,7 @@ fn a_known_token_asks_for_its_key_like_any_other() {
     let keys = RemoteKeys::new(
         Source::Registry(registry),
         Sealed::new(Rc::<InMemory>::default(), None),
+        Box::new(Anonymous),
         Rc::default(),
         Chance::default(),
     );
