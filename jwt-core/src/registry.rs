@@ -141,7 +141,7 @@ fn problem(problem: KeyProblem, lifetime: Duration, detail: Option<String>) -> F
 fn usable_key(key_id: &str, key: Result<PublicKey, KeyError>, lifetime: Duration) -> Fetched {
     let unusable = |detail| problem(KeyProblem::Unusable, REFUSAL_LIFETIME, Some(detail));
     match key {
-        Ok(key) if key.key_id().is_some_and(|other| other != key_id) => unusable(format!(
+        Ok(key) if !key.may_be(key_id) => unusable(format!(
             "the key server answered with another key, {:?}",
             key.key_id()
         )),
@@ -255,6 +255,26 @@ mod tests {
             let fetched = answer(200, None, body);
             assert_eq!(fetched.answer.unwrap_err(), problem, "{body}");
             assert!(fetched.detail.is_some());
+        }
+    }
+
+    #[test]
+    fn a_key_with_another_kid_is_not_used_and_one_without_is_the_one_asked_for() {
+        let with_kid = |kid: &str| jwk("k1").replace(r#""kid":"k1""#, kid);
+        for (kid, is_used) in [
+            (r#""kid":"k1""#, true),
+            (r#""kid":"\u006b1""#, true),
+            (r#""x":1"#, true),
+            (r#""kid":"k2""#, false),
+            (r#""kid":"K1""#, false),
+            (r#""kid":"k1 ""#, false),
+            (r#""kid":"k1\u0000""#, false),
+            (r#""kid":"""#, false),
+            (r#""kid":7"#, false),
+            (r#""kid":["k1"]"#, false),
+        ] {
+            let fetched = answer(200, None, &with_kid(kid));
+            assert_eq!(fetched.answer.is_ok(), is_used, "{kid}");
         }
     }
 

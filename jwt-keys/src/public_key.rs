@@ -85,6 +85,12 @@ impl PublicKey {
         self.key_id.as_deref()
     }
 
+    /// Whether it may be used as the key of this id. RFC 7517 §4.5: `kid` is optional, so a key that
+    /// does not name itself is the one that was asked for; with another `kid` it is another key.
+    pub fn may_be(&self, key_id: &str) -> bool {
+        self.key_id().is_none_or(|own| own == key_id)
+    }
+
     /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1).
     pub fn spki(&self) -> &[u8] {
         &self.spki

@@ -127,7 +127,7 @@ impl Publication {
     ) -> Result<Self, Denied> {
         let malformed = |problem: String| Denied::Malformed(format!("the key: {problem}"));
         let key = PublicKey::from_jwk(body).map_err(|error| malformed(error.to_string()))?;
-        if key.key_id().is_some_and(|kid| kid != name.key_id()) {
+        if !key.may_be(name.key_id()) {
             return Err(malformed("its \"kid\" is not the one in the path".into()));
         }
         if expires.is_some_and(|expires| expires <= now) {

@@ -1,4 +1,6 @@
+use jwt_core::testing::TestSigner;
 use jwtproxy_tests::client;
+use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens::{self, with_header};
 use jwtproxy_tests::upstream::Upstream;
@@ -122,10 +124,52 @@ async fn a_registry_may_live_below_a_path_and_names_may_be_odd() {
     let mut claims = tokens::good_claims();
     claims["iss"] = odd.into();
     let header = json!({"alg": "RS256", "kid": odd});
-    let token = jwt_core::testing::TestSigner::service().sign_with(&header, &claims);
+    let token = TestSigner::service().sign_with(&header, &claims);
     let answer = client::get_with_token(verifier.address(), &token).await;
     assert_eq!(answer.code(), 200, "{answer:?}");
     assert_eq!(registry.requests(odd, odd), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_stay_one_segment_from_the_signer_to_the_registry() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let verifier = Verifier::start(&upstream, &registry, "").await;
+    for name in [
+        "https://issuer.example/a/b",
+        "/",
+        "a//b",
+        "../x",
+        "100%",
+        "%2F",
+        "%252F",
+        "a?expiration=1",
+        "a#b",
+        "a b",
+        "\u{fc}\u{1f511}",
+        "a;b=c,d&e+f",
+    ] {
+        registry.publish(name, name, KeyState::Approved);
+        let (name_in_yaml, audience) = (serde_json::Value::from(name), tokens::AUDIENCE);
+        let yaml = format!(
+            r#"
+jwtproxy:
+  signer_proxy:
+    listen_addr: "127.0.0.1:0"
+    hosts: [{{host: "127.0.0.1", audience: "{audience}"}}]
+    signer:
+      issuer: {name_in_yaml}
+      private_key:
+        type: preshared
+        options: {{key_id: {name_in_yaml}, private_key_path: "$DIR/service.key"}}
+"#
+        );
+        let key = TestSigner::SERVICE_PRIVATE_PEM;
+        let signer = Jwtproxy::start(&yaml, &[("service.key", key)], &[]).await;
+        let url = format!("http://{}/", verifier.address());
+        let answer = client::get_through(signer.signer.unwrap(), &url).await;
+        assert_eq!(answer.code(), 200, "{name}: {answer:?}");
+        assert_eq!(registry.requests(name, name), 1, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
