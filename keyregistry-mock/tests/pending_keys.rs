@@ -1,6 +1,7 @@
 //! What strangers can do with keys that await approval, and keys that were revoked, over HTTP.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "clippy knows test functions, but not the helpers beside them"
 )]
