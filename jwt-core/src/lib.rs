@@ -8,6 +8,8 @@
 //! [`verify::VerifiedToken`]. [`machine::Machine`] walks it and can pause where an answer has to
 //! come from outside.
 
+#[cfg(test)]
+mod attacks;
 pub mod audience;
 pub mod authority;
 mod backoff;
