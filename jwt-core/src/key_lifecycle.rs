@@ -11,6 +11,9 @@
 //!   stands between may answer anything.
 //! - Nothing but the registry's own word, that it does not have a key or that it has expired,
 //!   makes a key unusable; that nobody answers never does.
+//! - A key that the registry forbids to publish is given up for a new one: it may have been
+//!   approved and revoked unnoticed, and then it never comes back. The pauses between new keys
+//!   grow like those after any failure, for a registry can forbid every key.
 //! - Of many signers that were started together, no two keep step for long.
 
 #[cfg(test)]
@@ -66,6 +69,9 @@ pub enum Publication {
     AwaitsApproval,
     /// The registry does not take it.
     Refused,
+    /// The registry does not take this key (403): it was revoked or replaced, or the key that
+    /// signed may not publish it.
+    Forbidden,
     /// It may or may not have arrived.
     Unclear,
 }
@@ -113,6 +119,8 @@ pub struct Lifecycle {
     rotate_every: Option<Duration>,
     active: Option<Active>,
     pending: Option<Stage>,
+    /// Whether the active key, which was good, was forbidden to publish the pending one.
+    forbidden_once: bool,
     /// Whether the registry has been asked at all.
     has_asked: bool,
     failures: u32,
@@ -145,6 +153,8 @@ enum Stage {
     Unclear,
     /// It has not.
     Unpublished,
+    /// The registry forbade it, but may have it all the same.
+    Forbidden,
     /// It was, and the answer was good: the registry should serve it.
     Published,
     /// The registry has it.
@@ -173,6 +183,7 @@ impl Lifecycle {
             }),
             // What the process before this one did with it, nobody knows.
             pending: has_pending.then_some(Stage::Unclear),
+            forbidden_once: false,
             has_asked: false,
             failures: 0,
             polls: 0,
@@ -189,9 +200,10 @@ impl Lifecycle {
         match (self.pending, self.active) {
             (Some(Stage::Approved), _) => Step::Activate,
             (Some(Stage::Spoilt), _) => Step::Discard,
-            (Some(Stage::Unclear | Stage::Published | Stage::AwaitsApproval), _) => {
-                Step::Check(Which::Pending)
-            }
+            (
+                Some(Stage::Unclear | Stage::Forbidden | Stage::Published | Stage::AwaitsApproval),
+                _,
+            ) => Step::Check(Which::Pending),
             (Some(Stage::Unpublished), active) => match active.map(|active| active.trust) {
                 None | Some(Trust::Dead) => Step::Publish(SignedBy::Itself),
                 Some(Trust::Unchecked) => Step::Check(Which::Active),
@@ -253,7 +265,13 @@ impl Lifecycle {
     pub fn may_be_published(&self) -> bool {
         matches!(
             self.pending,
-            Some(Stage::Unclear | Stage::Published | Stage::AwaitsApproval | Stage::Approved)
+            Some(
+                Stage::Unclear
+                    | Stage::Forbidden
+                    | Stage::Published
+                    | Stage::AwaitsApproval
+                    | Stage::Approved
+            )
         )
     }
 
@@ -266,6 +284,7 @@ impl Lifecycle {
     /// A key was made, and is on the disk as the pending one.
     pub fn made(&mut self) {
         self.pending = Some(Stage::Unpublished);
+        self.forbidden_once = false;
     }
 
     /// The registry was asked for a key. `chance` is random, anew each time.
@@ -292,8 +311,9 @@ impl Lifecycle {
         if let Some(active) = &mut self.active {
             active.trust = trust;
         }
-        // A publication that was refused before is not forgotten by asking.
-        if self.pending.is_none() {
+        // A publication that was refused before is not forgotten by asking, nor by learning that
+        // there is no key left.
+        if self.pending.is_none() && standing == Standing::Approved {
             self.succeeded();
         }
     }
@@ -310,6 +330,7 @@ impl Lifecycle {
                 return;
             }
             Standing::Expired => Stage::Spoilt,
+            Standing::Unknown if self.pending == Some(Stage::Forbidden) => Stage::Spoilt,
             Standing::Unknown => {
                 if self.pending == Some(Stage::Published) {
                     // Whoever answered was not the registry.
@@ -335,8 +356,11 @@ impl Lifecycle {
         match publication {
             Publication::Approved => self.pending = Some(Stage::Published),
             Publication::AwaitsApproval => self.awaiting(now, chance),
-            Publication::Refused | Publication::Unclear => {
-                self.pending = Some(Stage::Unclear);
+            Publication::Refused | Publication::Forbidden | Publication::Unclear => {
+                self.pending = Some(match publication {
+                    Publication::Forbidden if self.is_forbidden() => Stage::Forbidden,
+                    _ => Stage::Unclear,
+                });
                 // The active key may be the reason, because it was revoked; or what was said of it
                 // was no word of the registry.
                 if let Some(active) = &mut self.active {
@@ -345,6 +369,15 @@ impl Lifecycle {
                 self.failed(now, chance);
             }
         }
+    }
+
+    /// Whether the pending key is the one that is not allowed. Where the active key signed, that one
+    /// may have been revoked: it is asked for first, and the pending one is tried again.
+    fn is_forbidden(&mut self) -> bool {
+        let is_active_good = self
+            .active
+            .is_some_and(|active| matches!(active.trust, Trust::Good { .. }));
+        !is_active_good || std::mem::replace(&mut self.forbidden_once, true)
     }
 
     /// The pending key has taken the place of the active one, which was published at `since`.

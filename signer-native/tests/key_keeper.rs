@@ -41,6 +41,25 @@ async fn a_key_that_was_not_is_revoked_at_the_end() {
     assert!(!folder.path().join("my-service.jwk.pending").exists());
 }
 
+/// The registry takes it back no more, so that the signer would hear 403 for ever.
+#[tokio::test]
+async fn a_key_that_was_revoked_before_it_signed_gives_way_to_a_new_one() {
+    let world = World::start().await;
+    let revoked = world.until_pending().await;
+    world.approve(&revoked);
+    assert!(world.registry.remove("my-service", &revoked).unwrap());
+
+    let anew = |it: &KeyStatus| {
+        let pending = it.pending.as_ref();
+        it.phase == Phase::AwaitsApproval && pending.is_some_and(|id| *id != revoked)
+    };
+    let id = world.until(anew).await.pending.unwrap();
+    world.approve(&id);
+    let status = world.until(|it| it.phase == Phase::Active).await;
+    assert_eq!(status.active, Some(id));
+    assert!(world.registry.is_revoked("my-service", &revoked));
+}
+
 #[tokio::test]
 async fn a_first_key_signs_while_the_disk_cannot_follow() {
     let world = World::start().await;

@@ -182,6 +182,87 @@ fn a_pending_key_that_expired_is_discarded() {
     assert_eq!(next(&life), Step::Make);
 }
 
+/// The registry approved the pending key, and revoked it before that was seen here.
+#[test]
+fn a_key_that_may_not_be_published_any_more_gives_way_to_a_new_one() {
+    let mut life = life(None, true);
+    checked(&mut life, Which::Pending, Standing::Unknown);
+    published(&mut life, SignedBy::Itself, Publication::Forbidden);
+    checked(&mut life, Which::Pending, Standing::Unknown);
+    assert_eq!(next(&life), Step::Discard);
+    life.discarded();
+    assert_eq!(next(&life), Step::Make);
+    life.made();
+    published(&mut life, SignedBy::Itself, Publication::AwaitsApproval);
+    checked(&mut life, Which::Pending, Standing::Approved);
+    activated(&mut life);
+}
+
+#[test]
+fn a_key_that_the_registry_has_in_spite_of_a_403_is_kept() {
+    for standing in [Standing::Approved, Standing::AwaitsApproval] {
+        let mut life = life(None, true);
+        checked(&mut life, Which::Pending, Standing::Unknown);
+        published(&mut life, SignedBy::Itself, Publication::Forbidden);
+        checked(&mut life, Which::Pending, Standing::Unclear);
+        checked(&mut life, Which::Pending, standing);
+        assert_ne!(next(&life), Step::Discard);
+    }
+}
+
+#[test]
+fn a_rotation_that_is_forbidden_tries_the_same_key_once_more_and_then_a_new_one() {
+    let mut life = life(Some(-3600), false);
+    checked(&mut life, Which::Active, Standing::Approved);
+    life.made();
+    for _ in 0..2 {
+        published(&mut life, SignedBy::ActiveKey, Publication::Forbidden);
+        checked(&mut life, Which::Pending, Standing::Unknown);
+        if next(&life) == Step::Discard {
+            break;
+        }
+        checked(&mut life, Which::Active, Standing::Approved);
+    }
+    assert_eq!(next(&life), Step::Discard);
+    life.discarded();
+    assert!(life.may_sign());
+    checked(&mut life, Which::Active, Standing::Approved);
+    assert_eq!(next(&life), Step::Make);
+    life.made();
+    published(&mut life, SignedBy::ActiveKey, Publication::Approved);
+}
+
+/// How long it takes until so many keys have been made, where each is forbidden.
+fn time_of_forbidden_keys(active_since: Option<i64>, wanted: u32) -> Duration {
+    let mut life = life(active_since, false);
+    let (mut now, mut made) = (at(0), 0);
+    while made < wanted {
+        match life.next(now) {
+            Step::Wait(pause) => now = now + pause,
+            Step::Check(which) => life.checked(which, Standing::Unknown, now, 0),
+            Step::Make => {
+                made += 1;
+                life.made();
+            }
+            Step::Publish(_) => {
+                life.publishing();
+                life.published(Publication::Forbidden, now, 0);
+            }
+            Step::Discard => life.discarded(),
+            Step::Activate => panic!("no key was approved"),
+        }
+    }
+    now.since(at(0))
+}
+
+#[test]
+fn a_registry_that_forbids_every_key_costs_a_key_a_minute_at_most() {
+    for active_since in [None, Some(0)] {
+        let [some, more] = [20, 30].map(|count| time_of_forbidden_keys(active_since, count));
+        assert_eq!(more - some, LONGEST_PAUSE * 10, "{active_since:?}");
+    }
+}
+
 #[test]
 fn a_registry_that_forgot_a_pending_key_gets_it_again() {
     let mut life = life(None, true);

@@ -191,7 +191,10 @@ impl Keeper {
     async fn discard(&mut self) -> Result<(), Failure> {
         on_disk(&self.store, KeyStore::discard_pending).await?;
         if let Some(key) = self.pending.take() {
-            warn!("the key {} has expired before it was used", key.id());
+            warn!(
+                "the key {} was revoked or has expired before it was used: making a new one",
+                key.id()
+            );
         }
         self.life.discarded();
         Ok(())

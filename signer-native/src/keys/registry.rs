@@ -174,6 +174,7 @@ impl RegistryClient {
             202 => return Outcome::good(Publication::AwaitsApproval),
             // RFC 9110 §15.5.9, RFC 6585 §4: asking again later may help.
             408 | 429 => Publication::Unclear,
+            403 => Publication::Forbidden,
             400..500 => Publication::Refused,
             _ => Publication::Unclear,
         };
