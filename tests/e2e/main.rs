@@ -14,6 +14,8 @@ mod access;
 mod access_log;
 /// Every algorithm, by the host and in the VM.
 mod algorithms;
+/// What the upstream's answer is on its way: cut off, early, with trailers.
+mod answers;
 /// A request on its whole way: signer, Envoy with the filter, upstream.
 mod chain;
 /// Clocks that are wrong: which, and by how much.
@@ -56,10 +58,16 @@ mod key_first_start;
 mod key_rotation;
 /// Key servers in every state, and how they are spared.
 mod key_servers;
+/// How many fields a head may have, and how large it may be, both ways.
+mod large_heads;
 /// Where a verifier listens: ports, unix sockets.
 mod listeners;
+/// Clients that speak HTTP/1.0.
+mod old_clients;
 /// HTTP in all its versions, and what lives on top of it.
 mod protocols;
+/// Errors that Envoy makes: each has a reason in its body.
+mod reasons;
 /// What the log says of refusals, and how much of it.
 mod refusal_log;
 /// Each rule on tokens, with its status and its reason.
@@ -72,6 +80,8 @@ mod registry_takeover;
 mod registry_tokens;
 /// A whole life of a key at the registry, with curl and openssl alone.
 mod registry_trace;
+/// What is sent again to an upstream, and what never is.
+mod repeated_requests;
 /// Single use, however many try at once.
 mod replays;
 /// What a restart forgets, and the guard against it.
@@ -94,6 +104,8 @@ mod tls_termination;
 mod token_bounds;
 /// Tokens that may be used again, and what ends that.
 mod token_reuse;
+/// What a client offers to upgrade to, and the answers to it.
+mod upgrades;
 /// Which servers the signer believes.
 mod upstream_tls;
 /// Whom Envoy calls: http, https and unix sockets, with a path before the request's.

@@ -1,7 +1,5 @@
-use jwtproxy_tests::client::exchange_bytes;
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
-use jwtproxy_tests::upstream::Upstream;
 use jwtproxy_tests::verifier::Verifier;
 use jwtproxy_tests::websocket::{WebSocket, WebSocketService};
 use tokio_tungstenite::tungstenite::Message;
@@ -26,18 +24,4 @@ async fn a_websocket_is_verified_once_and_then_passes_both_ways() {
         let refused = WebSocket::open(verifier.address(), authorization).await;
         assert_eq!(refused.err(), Some(403), "{authorization:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_but_a_websocket_is_upgraded() {
-    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
-    let verifier = Verifier::start(&upstream, &registry, "").await;
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: other\r\n\
-         Authorization: Bearer {}\r\n\r\n",
-        tokens::good()
-    );
-    let answer = exchange_bytes(verifier.address(), request.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer:?}");
-    assert!(upstream.received().is_empty());
 }

@@ -22,6 +22,7 @@ pub mod jwtproxy;
 pub mod key_server;
 pub mod keys;
 pub mod own_envoy;
+pub mod raw_upstream;
 pub mod received;
 pub mod registry;
 pub mod signer;

@@ -9,6 +9,16 @@ use std::path::Path;
 /// How much of a body waits in memory for a slow reader, for each connection.
 pub(super) const BUFFER_LIMIT: u32 = 32 * 1024;
 
+/// How long a connection without a request stays open. Servers close theirs after 5 s (Node,
+/// Apache, uvicorn) or later, and a request must not be on its way at that moment.
+const IDLE_TIMEOUT: &str = "4s";
+
+/// How large the header section of an answer may be. Bytes are the bound: as many fields as fit.
+pub(super) const MAX_RESPONSE_HEAD_KIB: u32 = 256;
+
+/// More fields than [`MAX_RESPONSE_HEAD_KIB`] have room for; Envoy's default is 100.
+const MAX_RESPONSE_FIELDS: u32 = MAX_RESPONSE_HEAD_KIB * 1024;
+
 /// One cluster to be.
 pub(super) struct Cluster<'a> {
     pub(super) name: String,
@@ -54,6 +64,8 @@ impl Cluster<'_> {
                 "max_connections": limits.connections,
                 "max_pending_requests": limits.requests,
                 "max_requests": limits.requests,
+                // Of requests that are sent again, at once.
+                "max_retries": limits.connections,
             }]})),
             "load_assignment": {
                 "cluster_name": self.name,
@@ -102,12 +114,17 @@ impl Target<'_> {
 impl Protocol {
     fn options(self) -> Value {
         let explicit = match self {
-            Self::Http1 => json!({"http_protocol_options": {}}),
+            Self::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
             Self::Http2 => json!({"http2_protocol_options": {}}),
         };
         json!({
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": explicit,
+            "common_http_protocol_options": {
+                "idle_timeout": IDLE_TIMEOUT,
+                "max_headers_count": MAX_RESPONSE_FIELDS,
+                "max_response_headers_kb": MAX_RESPONSE_HEAD_KIB,
+            },
         })
     }
 

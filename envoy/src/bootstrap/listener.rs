@@ -1,8 +1,10 @@
 //! Listeners: what comes in, and what it has to pass before it goes on.
 
 use super::cluster::BUFFER_LIMIT;
-use super::{Files, filter_config, grpc_cluster, listener_name, tls, upstream_cluster};
-use crate::verifier::{ListenAddress, VerifierProxy};
+use super::replies::local_replies;
+use super::routes::{IDLE_TIMEOUT, routes};
+use super::{Files, filter_config, forwarded, listener_name, tls, upgrades};
+use crate::verifier::{HttpUrl, ListenAddress, Upstream, VerifierProxy};
 use jwt_core::config::filter::FilterConfig;
 use serde_json::{Value, json};
 use std::net::Ipv6Addr;
@@ -24,15 +26,11 @@ const CONNECTION_IDLE_TIMEOUT: &str = "3600s";
 /// How long a client that is told of the end of its idle connection may still use it.
 const DRAIN_TIMEOUT: &str = "2s";
 
-/// How long nothing may come or go in a request: a body that stops, an answer that does not begin.
-const IDLE_TIMEOUT: &str = "300s";
+/// How large the header section of a request may be. Bytes are the bound: as many fields as fit.
+pub(super) const MAX_REQUEST_HEAD_KIB: u32 = 60;
 
-/// The same for streams whose nature is to be silent for long: WebSockets and gRPC.
-const LONG_IDLE_TIMEOUT: &str = "3600s";
-
-/// The body of what Envoy itself refuses, in the words of the filter.
-const NO_FORWARD_PROXY: &str =
-    "jwtproxy: unable to verify request: this is no forward proxy; the target must be a path\n";
+/// More fields than [`MAX_REQUEST_HEAD_KIB`] have room for; Envoy's default is 100.
+const MAX_REQUEST_FIELDS: u32 = MAX_REQUEST_HEAD_KIB * 1024;
 
 pub(super) fn listener(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Value {
     let certificate = verifier.certificate.as_ref();
@@ -88,6 +86,17 @@ fn address(listen: &ListenAddress) -> Value {
 }
 
 fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Value {
+    let filter = json!({
+        "name": "jwtproxy",
+        "typed_config": wasm_filter(&filter_config(index, verifier, files), files.filter_wasm),
+    });
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": true,
+        },
+    });
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": format!("verifier_{index}"),
@@ -97,37 +106,36 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         // The peer's address counts, not what it says of itself.
         "use_remote_address": true,
+        "early_header_mutation_extensions": forwarded::sanitizer(0),
         // The upstream's responses pass as they are.
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": false,
         // A client that sends slowly, or much before it is verified, costs little.
         "request_headers_timeout": HEAD_TIMEOUT,
         "stream_idle_timeout": IDLE_TIMEOUT,
-        "max_request_headers_kb": 60,
-        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": CONNECTION_IDLE_TIMEOUT},
+        "max_request_headers_kb": MAX_REQUEST_HEAD_KIB,
+        "common_http_protocol_options": {
+            "max_headers_count": MAX_REQUEST_FIELDS,
+            "idle_timeout": CONNECTION_IDLE_TIMEOUT,
+        },
         "drain_timeout": DRAIN_TIMEOUT,
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
             "initial_stream_window_size": 64 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
-        // Only a forward proxy's clients write whole URLs as their target.
-        "http_protocol_options": {"allow_absolute_url": false},
-        "local_reply_config": {"mappers": [target_refusal()]},
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "http_filters": [
-            {
-                "name": "jwtproxy",
-                "typed_config": wasm_filter(&filter_config(index, verifier, files), files.filter_wasm),
-            },
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-                    "suppress_envoy_headers": true,
-                },
-            },
-        ],
+        "http_protocol_options": {
+            // Only a forward proxy's clients write whole URLs as their target.
+            "allow_absolute_url": false,
+            // What nginx speaks to its upstreams by default, and many health checks.
+            "accept_http_10": true,
+            "default_host_for_http_10": default_host(verifier),
+            "enable_trailers": true,
+            "ignore_http_11_upgrade": upgrades::ignored(),
+        },
+        "local_reply_config": local_replies(),
+        "upgrade_configs": upgrades::permitted(&filter, &router),
+        "http_filters": [filter, router],
         "route_config": {"virtual_hosts": [{
             "name": "all",
             "domains": ["*"],
@@ -138,47 +146,15 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
     })
 }
 
-/// Envoy's own 404 is what a target gets that is no path. It comes before any filter, and nothing
-/// else makes one, since every path has a route.
-fn target_refusal() -> Value {
-    json!({
-        "filter": {"status_code_filter": {"comparison": {
-            "op": "EQ",
-            "value": {"default_value": 404, "runtime_key": "jwtproxy.none"},
-        }}},
-        "status_code": 403,
-        "body": {"inline_string": NO_FORWARD_PROXY},
-        "body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
-    })
-}
-
-fn routes(index: usize, prefix: &str) -> Value {
-    let route = |cluster: String, idle_timeout| {
-        json!({
-            "cluster": cluster,
-            "prefix_rewrite": with_slash(prefix),
-            // How long an answer may take is the client's and the upstream's affair.
-            "timeout": "0s",
-            "idle_timeout": idle_timeout,
-        })
-    };
-    json!([
-        {
-            "match": {"prefix": "/", "grpc": {}},
-            "route": route(grpc_cluster(index), LONG_IDLE_TIMEOUT),
-        },
-        {
-            "match": {"prefix": "/", "headers": [{
-                "name": "upgrade",
-                "string_match": {"exact": "websocket", "ignore_case": true},
-            }]},
-            "route": route(upstream_cluster(index), LONG_IDLE_TIMEOUT),
-        },
-        {
-            "match": {"prefix": "/"},
-            "route": route(upstream_cluster(index), IDLE_TIMEOUT),
-        },
-    ])
+/// The `Host` of an HTTP/1.0 request without one: that of the audience, else of the upstream.
+fn default_host(verifier: &VerifierProxy) -> String {
+    let audience = verifier.rules.policy.audience.as_str();
+    let of_audience = HttpUrl::parse(audience).ok();
+    let url = of_audience.as_ref().or(match &verifier.upstream {
+        Upstream::Http(url) => Some(url),
+        Upstream::Unix(_) => None,
+    });
+    url.map_or("localhost", HttpUrl::authority).to_owned()
 }
 
 fn wasm_filter(config: &FilterConfig, module: &Path) -> Value {
@@ -200,8 +176,4 @@ fn wasm_filter(config: &FilterConfig, module: &Path) -> Value {
             },
         },
     })
-}
-
-fn with_slash(path: &str) -> String {
-    format!("{}/", path.trim_end_matches('/'))
 }

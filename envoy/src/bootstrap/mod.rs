@@ -2,9 +2,13 @@
 //! it and the filter call.
 
 mod cluster;
+mod forwarded;
 mod listener;
 mod overload;
+mod replies;
+mod routes;
 mod tls;
+mod upgrades;
 
 use crate::Error;
 use crate::connections::Limits;
