@@ -291,10 +291,12 @@ async fn requests_whose_clients_leave_while_they_wait_give_their_places_back() {
     let world = World::new("").await;
     world.way.set(Method::GET, Fault::HoldRequest);
     let address = world.verifier.address();
-    for _ in 0..3 {
-        let tokens = std::iter::repeat_n(with_key("unknown"), 3000);
+    // Of the places of a worker not so many would be left if they were not given back. Each time
+    // another key: the registry is waited for only so long.
+    for round in 0..16 {
+        let tokens = std::iter::repeat_n(with_key(&format!("unknown-{round}")), 500);
         let streams = Streams::send(address, tokens).await;
-        world.verifier.wait_for_active_requests(3000).await;
+        world.verifier.wait_for_active_requests(500).await;
         drop(streams);
         world.verifier.wait_for_active_requests(0).await;
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Far beyond what a start or an end takes, even on a busy machine.
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Jwtproxy {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log from the moment when jwtproxy is ready.
+    reader: Option<JoinHandle<()>>,
     /// Where the signer listens, if there is one.
     pub signer: Option<SocketAddr>,
     /// Where the verifiers that have a port listen, in the order of the configuration.
@@ -94,6 +97,7 @@ impl Jwtproxy {
         let mut this = Self {
             child,
             log,
+            reader: None,
             signer: None,
             verifiers: Vec::new(),
             folder,
@@ -188,12 +192,15 @@ impl Jwtproxy {
         assert!(status.expect("pkill").success());
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for the last line of the log.
     pub async fn ended(&mut self) -> ExitStatus {
         let status = timeout(PATIENCE, self.child.wait()).await;
-        status
-            .unwrap_or_else(|_| panic!("jwtproxy does not end:\n{}", self.log()))
-            .expect("a status")
+        let status = status.unwrap_or_else(|_| panic!("jwtproxy does not end:\n{}", self.log()));
+        if let Some(reader) = self.reader.take() {
+            // A process that jwtproxy left behind may keep the pipe open: that is for others to find.
+            let _ = timeout(Duration::from_secs(5), reader).await;
+        }
+        status.expect("a status")
     }
 
     async fn read_until_ready(&mut self, stderr: ChildStderr) -> bool {
@@ -206,11 +213,11 @@ impl Jwtproxy {
                 self.verifiers.push(address);
             } else if line.contains("jwtproxy is ready") {
                 let log = self.log.clone();
-                tokio::spawn(async move {
+                self.reader = Some(tokio::spawn(async move {
                     while let Ok(Some(line)) = lines.next_line().await {
                         push(&log, &line);
                     }
-                });
+                }));
                 return true;
             }
         }
