@@ -188,10 +188,15 @@ impl RunningSigner {
     }
 }
 
-/// Each connection of a client may need one to a server.
-const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// Each connection of a client needs one to a server, or two with what others of its source leave
+/// over, see [`Settings::max_upstream_connections`].
+const DESCRIPTORS_PER_CONNECTION: u64 = 3;
 
-/// Takes no more connections than there are file descriptors for.
+/// So many connections to servers there may be for each of a client, which asks for several at a
+/// time over HTTP/2.
+const UPSTREAMS_PER_CONNECTION: usize = 4;
+
+/// Takes no more connections than there are file descriptors for, and makes no more.
 fn fit(settings: &mut Settings, descriptors: DescriptorLimit) {
     let wanted = settings.max_connections;
     let fitting = descriptors.connections(DESCRIPTORS_PER_CONNECTION, wanted);
@@ -204,6 +209,12 @@ fn fit(settings: &mut Settings, descriptors: DescriptorLimit) {
         );
         settings.max_connections = fitting;
     }
+    let at_most = settings
+        .max_connections
+        .saturating_mul(1 + UPSTREAMS_PER_CONNECTION);
+    let both = descriptors.connections(1, at_most);
+    let upstream = both.saturating_sub(settings.max_connections);
+    settings.max_upstream_connections = upstream.max(1);
 }
 
 /// Where clients come in.

@@ -1,11 +1,15 @@
 use jwt_core::testing::TestSigner;
 use jwtproxy_tests::authority::TestAuthority;
+use jwtproxy_tests::curl::curl;
+use jwtproxy_tests::gate::wait_until;
 use jwtproxy_tests::jwtproxy::Jwtproxy;
 use jwtproxy_tests::upstream::Upstream;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use transport::descriptors::DescriptorLimit;
 
@@ -63,8 +67,28 @@ async fn flood(signer: &Jwtproxy, number: usize, sent: &str) -> Vec<TcpStream> {
     streams
 }
 
+/// A server that takes connections, says nothing on them, and counts them.
+async fn silent_server() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (address, connections)
+}
+
 async fn others_are_served(signer: &Jwtproxy, url: &str) {
-    for source in [WORKING, WORKING, WORKING, SILENT] {
+    are_served(&[WORKING, WORKING, WORKING, SILENT], signer, url).await;
+}
+
+async fn are_served(sources: &[Ipv4Addr], signer: &Jwtproxy, url: &str) {
+    for &source in sources {
         let mut stream = connect(signer.signer.unwrap(), source).await;
         let request = format!("GET {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -128,4 +152,40 @@ async fn tunnels_whose_handshake_does_not_end_keep_no_other_client_out() {
         let _tunnels = flood(&signer, 200, &format!("{connect}{begun}")).await;
         others_are_served(&signer, &url).await;
     }
+}
+
+/// One connection of a client carries them all, and each is a TLS handshake with the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_to_servers_that_do_not_answer_leave_descriptors_and_places_to_other_clients() {
+    DescriptorLimit::raise();
+    let (signer, _upstream, url) = signer(256, 256).await;
+    let (server, connections) = silent_server().await;
+    let proxy = format!("http://{}", signer.signer.unwrap());
+    let many = format!("https://localhost:{}/[1-250]", server.port());
+    let flood = tokio::spawn(async move {
+        curl(&[
+            "--proxy",
+            &proxy,
+            "--interface",
+            "127.0.0.1",
+            "--insecure",
+            "--http2",
+            "--parallel",
+            "--parallel-immediate",
+            "--parallel-max",
+            "250",
+            &many,
+        ])
+        .await
+    });
+    // Three quarters of 128.
+    wait_until("connections", || connections.load(Ordering::SeqCst) >= 96).await;
+    are_served(&[WORKING; 5], &signer, &url).await;
+    flood.await.unwrap();
+    let log = signer.log();
+    assert!(
+        log.contains("of the 128 connections that this proxy"),
+        "{log}"
+    );
+    assert!(!log.contains("Too many open files"), "{log}");
 }

@@ -1,5 +1,6 @@
 //! One connection of a client, from its first request to its end.
 
+use super::egress::answering;
 use super::forward::ResponseBody;
 use super::framing::{Exchange, StrictFraming};
 use super::idle::{InFlightBody, Usage};
@@ -141,9 +142,11 @@ fn service(
         // Now: a refusal that comes later is of a later request.
         let refused = exchange.refused();
         let exchange = exchange.clone();
+        let source = admitted.source();
         let switches_by_success = request.method() == Method::CONNECT;
         let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
-            let response = server.answer(request, &scope, refused).await;
+            let answer = server.answer(request, &scope, refused);
+            let response = answering(source, answer).await;
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS
                 || switches_by_success && status.is_success()

@@ -1,6 +1,6 @@
 //! What goes wrong with one request, and how the client is told.
 
-use super::egress::Barrier;
+use super::egress::{Barrier, NoPlace};
 use crate::signing::SigningError;
 use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
@@ -63,6 +63,8 @@ pub(super) enum Error {
     RequestBody(String),
     #[error(transparent)]
     Signing(#[from] SigningError),
+    #[error("no connection to {0}: {1}; try again later")]
+    NoPlace(Authority, NoPlace),
     #[error("cannot connect to {0}: {1}")]
     Unreachable(Authority, String),
     #[error("no answer from {0}: {1}")]
@@ -112,8 +114,11 @@ impl Error {
 
     /// What goes wrong while a connection to `authority` is opened.
     pub(super) fn from_dialing(authority: Authority, error: &Cause) -> Self {
-        match chain(error).find_map(|cause| cause.downcast_ref::<Barrier>()) {
-            Some(barrier) => Self::from_barrier(authority, barrier),
+        if let Some(barrier) = chain(error).find_map(|cause| cause.downcast_ref::<Barrier>()) {
+            return Self::from_barrier(authority, barrier);
+        }
+        match chain(error).find_map(|cause| cause.downcast_ref::<NoPlace>()) {
+            Some(no_place) => Self::NoPlace(authority, *no_place),
             None => Self::Unreachable(authority, reasons(error)),
         }
     }
@@ -136,7 +141,7 @@ impl Error {
         }
     }
 
-    /// The one place that says which failure is whose: 4xx the client's, 502 ours.
+    /// The one place that says which failure is whose: 4xx the client's, 502 and 503 ours.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(Malformed::TooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -154,6 +159,7 @@ impl Error {
             | Self::Registry(..)
             | Self::RegistryAddress(..)
             | Self::Guarded(..) => StatusCode::FORBIDDEN,
+            Self::NoPlace(..) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misdirected(..) => StatusCode::MISDIRECTED_REQUEST,
             Self::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Signing(_)

@@ -62,6 +62,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How many connections are served at a time; more wait for their turn.
     pub max_connections: usize,
+    /// How many connections to servers there are at a time; what is asked of more gets 503.
+    pub max_upstream_connections: usize,
     /// How many bytes the header section of a request may have.
     pub max_header_size: usize,
     /// How long requests in flight may take once the shutdown began.
@@ -76,6 +78,7 @@ impl Default for Settings {
             header_read_timeout: Duration::from_secs(90),
             idle_timeout: Duration::from_secs(3600),
             max_connections: 10_000,
+            max_upstream_connections: 40_000,
             max_header_size: 64 << 10,
             shutdown_timeout: Duration::from_secs(60),
         }

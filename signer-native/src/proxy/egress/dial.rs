@@ -1,16 +1,15 @@
 //! Opening connections.
 
 use super::parent::ParentProxy;
+use super::places::{Applicant, Places};
 use super::reach::{Reach, Route};
 use super::wire::Wire;
-use crate::admin::Open;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
-use prometheus_client::metrics::gauge::Gauge;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::net::SocketAddr;
@@ -41,8 +40,8 @@ pub(super) struct Dialer {
     parent: Option<Arc<ParentProxy>>,
     /// Whether plain HTTP goes through a tunnel of the parent as well.
     tunnels_http: bool,
-    /// How many connections there are.
-    open: Gauge,
+    /// How many connections there may be.
+    places: Places,
 }
 
 impl Dialer {
@@ -51,7 +50,7 @@ impl Dialer {
         route: Route,
         parent: Option<Arc<ParentProxy>>,
         connect_timeout: Duration,
-        open: Gauge,
+        places: Places,
     ) -> Self {
         Self {
             reach,
@@ -59,7 +58,7 @@ impl Dialer {
             connect_timeout,
             parent,
             tunnels_http: false,
-            open,
+            places,
         }
     }
 
@@ -71,23 +70,25 @@ impl Dialer {
         }
     }
 
-    async fn dial(mut self, uri: Uri) -> Result<Wire, BoxError> {
+    async fn dial(mut self, uri: Uri, applicant: Applicant) -> Result<Wire, BoxError> {
+        // Before the name is looked up, which takes descriptors as well.
+        let place = self.places.take(applicant).await?;
         let Some(parent) = self.parent.take() else {
             let addresses = self.reach.addresses(&uri, self.route).await?;
             let stream = self.connect(addresses).await?;
-            return Ok(Wire::new(stream, false, Open::count(&self.open)));
+            return Ok(Wire::new(stream, false, place.occupy()));
         };
         let mut to_parent = self.tcp(GaiResolver::new());
         if !self.tunnels_http && uri.scheme() != Some(&Scheme::HTTPS) {
             let stream = to_parent.call(parent.uri().clone()).await?;
-            return Ok(Wire::new(stream, true, Open::count(&self.open)));
+            return Ok(Wire::new(stream, true, place.occupy()));
         }
         let mut tunnel = Tunnel::new(parent.uri().clone(), to_parent);
         if let Some(credentials) = parent.credentials() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
         let stream = tunnel.call(with_port(uri)?).await?;
-        Ok(Wire::new(stream, false, Open::count(&self.open)))
+        Ok(Wire::new(stream, false, place.occupy()))
     }
 
     /// To the first of these addresses that answers, and to no other: the name that led to them is
@@ -118,7 +119,7 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().dial(uri))
+        Box::pin(self.clone().dial(uri, Applicant::current()))
     }
 }
 

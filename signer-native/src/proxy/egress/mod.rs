@@ -3,6 +3,7 @@
 mod ahead;
 mod dial;
 mod parent;
+mod places;
 mod reach;
 mod resolver;
 mod trust;
@@ -23,10 +24,12 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use places::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use places::{NoPlace, answering};
 pub(super) use reach::{Barrier, OwnAddresses, Reach, Route};
 pub(super) use wire::Wire;
 
@@ -81,13 +84,15 @@ impl Upstreams {
         reach: Arc<Reach>,
         metrics: &Metrics,
     ) -> Self {
+        let open = metrics.upstream_connections().clone();
+        let places = Places::new(settings.max_upstream_connections, open);
         let connections = |route| {
             let dialer = Dialer::new(
                 Arc::clone(&reach),
                 route,
                 egress.parent.clone(),
                 settings.connect_timeout,
-                metrics.upstream_connections().clone(),
+                places.clone(),
             );
             Connections::new(egress, settings, &dialer)
         };

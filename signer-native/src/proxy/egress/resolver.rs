@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 use tokio::net::lookup_host;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 /// How long an answer is used again where a request only asks which rule decides; each connection
@@ -15,15 +15,30 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 /// Answers that are kept at a time.
 const MOST: usize = 1024;
 
+/// Names that are looked up at a time: each takes a thread and a socket meanwhile.
+const LOOK_UPS: usize = 64;
+
 /// When it was given, and what it is.
 type Answer = (Instant, Vec<SocketAddr>);
 
 /// The system's resolver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resolver {
+    look_ups: Semaphore,
     recent: Mutex<HashMap<(String, u16), Answer>>,
     #[cfg(test)]
     pub(super) fixed: HashMap<&'static str, std::sync::Mutex<io::Result<Vec<IpAddr>>>>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            look_ups: Semaphore::new(LOOK_UPS),
+            recent: Mutex::default(),
+            #[cfg(test)]
+            fixed: HashMap::new(),
+        }
+    }
 }
 
 impl Resolver {
@@ -41,6 +56,7 @@ impl Resolver {
                 Err(error) => Err(error.kind().into()),
             };
         }
+        let _turn = self.look_ups.acquire().await;
         Ok(lookup_host((host, port)).await?.collect())
     }
 

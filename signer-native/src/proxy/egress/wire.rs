@@ -1,6 +1,6 @@
 //! A TCP connection to a server or to the parent proxy.
 
-use crate::admin::Open;
+use super::places::Occupied;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 pub(in crate::proxy) struct Wire {
     stream: TokioIo<TcpStream>,
     to_parent: bool,
-    _open: Open,
+    place: Occupied,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TokioIo<TcpStream>, to_parent: bool, open: Open) -> Self {
+    pub(super) fn new(stream: TokioIo<TcpStream>, to_parent: bool, place: Occupied) -> Self {
         Self {
             stream,
             to_parent,
-            _open: open,
+            place,
         }
     }
 }
@@ -30,7 +30,11 @@ impl Wire {
 impl Connection for Wire {
     /// To a proxy requests go in absolute-form (RFC 9112 §3.2.2).
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.to_parent)
+        let connected = self.stream.connected().proxy(self.to_parent);
+        if self.place.is_scarce() {
+            connected.poison();
+        }
+        connected
     }
 }
 
