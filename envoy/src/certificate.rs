@@ -3,9 +3,10 @@
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 use thiserror::Error;
+use transport::files::{FileError, read_trusted};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -19,14 +20,9 @@ pub struct CertificateFiles {
 /// Why they cannot be used.
 #[derive(Debug, Error)]
 pub enum CertificateError {
-    /// One of them cannot be read.
-    #[error("{path} cannot be read: {source}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// One of them cannot be read, or another user could change it.
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// No certificate where one is expected.
     #[error("there is no PEM block CERTIFICATE that holds a certificate")]
     NoCertificate,
@@ -115,21 +111,38 @@ fn bits(key: &SubjectPublicKeyInfo<'_>) -> KeyBits {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(path).map_err(|source| CertificateError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    Ok(read_trusted(path)?.content)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn pair() -> (String, String) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn files_that_every_user_can_write_are_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["crt", "key"].map(|name| folder.path().join(name));
+        let (chain, private) = pair();
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&key, private).unwrap();
+        let files = CertificateFiles::new(&certificate, &key).unwrap();
+        for path in [&certificate, &key] {
+            let set = |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            set(0o666);
+            let error = files.check().unwrap_err();
+            assert!(matches!(error, CertificateError::Read(_)), "{error}");
+            set(0o600);
+            files.check().unwrap();
+        }
     }
 
     fn check(certificate: &str, key: &str) -> Result<(), CertificateError> {

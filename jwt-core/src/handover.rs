@@ -52,9 +52,17 @@ impl Handover {
     /// a client sends under such a name must never reach the upstream. To some (CGI, WSGI) `-` and
     /// `_` are the same.
     pub fn reserves(&self, name: &str) -> bool {
-        let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
-        self.own_headers()
-            .any(|own| own.bytes().map(dashed).eq(name.bytes().map(dashed)))
+        self.own_headers().any(|own| are_alike(own, name))
+    }
+
+    /// A name that two of our fields have, or that a server could take for the name of another.
+    pub fn name_given_twice(&self) -> Option<&str> {
+        let mut names = self.own_headers().enumerate();
+        let found = names.find(|(index, name)| {
+            let mut before = self.own_headers().take(*index);
+            before.any(|earlier| are_alike(earlier, name))
+        });
+        found.map(|(_, name)| name)
     }
 
     /// Whether a field of the trailer section, named in lower case, may go on to the upstream. Some
@@ -89,6 +97,13 @@ impl Handover {
         let whole = whole.map(|name| (name, URL_SAFE_NO_PAD.encode(payload)));
         of_claims.chain(whole).collect()
     }
+}
+
+/// Whether two names in lower case are the same to a server that makes no difference between `-`
+/// and `_`.
+fn are_alike(one: &str, other: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.bytes().map(dashed).eq(other.bytes().map(dashed))
 }
 
 /// What stands for itself in no value: what separates the elements of a list, and what a field

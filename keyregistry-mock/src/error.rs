@@ -5,6 +5,7 @@ use crate::store::StorageError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use transport::files::FileError;
 
 /// Why a registry does not run.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,15 @@ impl Unexpected {
             found: found.into(),
             expected: expected.into(),
         }
+    }
+
+    /// A file that cannot be read, or that another user could change.
+    pub fn of_file(error: FileError, expected: impl Into<String>) -> Self {
+        let found = match error {
+            FileError::System { source, .. } => format!("cannot be read: {source}"),
+            FileError::Untrusted { problem, .. } => format!("a file that {problem}"),
+        };
+        Self::new(found, expected)
     }
 }
 

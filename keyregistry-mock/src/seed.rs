@@ -28,8 +28,8 @@ use crate::jwk::PublicJwk;
 use crate::store::{Key, KeyState, NamedKey};
 use jwt_core::time::Timestamp;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use transport::files::read_trusted_text;
 
 /// Reads seed files and key flags, or reports every mistake in all of them.
 pub fn load(files: &[PathBuf], key_flags: &[String]) -> Result<Vec<NamedKey>, Error> {
@@ -130,6 +130,5 @@ fn check_service(service: &str) -> Result<(), Unexpected> {
 }
 
 fn read_text(file: &Path, expected: &str) -> Result<String, Unexpected> {
-    fs::read_to_string(file)
-        .map_err(|error| Unexpected::new(format!("cannot be read: {error}"), expected))
+    read_trusted_text(file).map_err(|error| Unexpected::of_file(error, expected))
 }

@@ -3,6 +3,7 @@
 mod process;
 
 use process::{Process, command, stderr};
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn it_serves_its_seeds_until_it_is_told_to_stop() {
@@ -40,6 +41,32 @@ fn seeds_that_are_wrong_end_it_before_it_listens() {
     let stderr = stderr(&output);
     assert_eq!(stderr.lines().count(), 3, "{stderr}");
     assert!(stderr.lines().all(|line| line.starts_with("error: ")));
+}
+
+/// Another user could make the registry serve a key of theirs.
+#[test]
+fn files_that_every_user_can_write_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, r#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).unwrap();
+    let open_to_all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(&file, open_to_all).unwrap();
+    let path = file.to_str().unwrap();
+    let key = format!("service=a,kid=k,file={path}");
+    for args in [
+        ["--key", &key, "--log-level", "info"],
+        ["--seed", path, "--log-level", "info"],
+        ["--tls-cert", path, "--tls-key", path],
+        ["--admin-listen", "127.0.0.1:0", "--admin-token-file", path],
+    ] {
+        let output = command(&args).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let stderr = stderr(&output);
+        assert!(
+            stderr.contains("can be changed by every user"),
+            "{args:?}: {stderr}"
+        );
+    }
 }
 
 #[test]

@@ -115,6 +115,15 @@ pub fn read_trusted(path: &Path) -> Result<TrustedFile, FileError> {
     })
 }
 
+/// The same, for a file that holds text.
+pub fn read_trusted_text(path: &Path) -> Result<String, FileError> {
+    let content = read_trusted(path)?.content;
+    String::from_utf8(content).map_err(|_| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        FileError::system("read", path)(error)
+    })
+}
+
 /// Makes sure of a file that a library is going to open by its path, such as a database: creates
 /// it for its owner only, or checks the one that is there. Returns what to warn of.
 pub fn prepare(path: &Path) -> Result<Option<String>, FileError> {

@@ -211,13 +211,21 @@ fn handover(section: &mut Section<'_>) -> Option<Handover> {
     let filter_state = section
         .field("claims_in_filter_state")
         .or(false, reader::boolean);
-    Some(Handover {
+    let handover = Handover {
         forward: forward?,
         forward_unverified: forward_unverified?,
         forward_payload_header: payload?,
         claim_to_headers: claims?,
         claims_in_filter_state: filter_state?,
-    })
+    };
+    if let Some(name) = handover.name_given_twice() {
+        section.mistake(format!(
+            "claim_to_headers, forward_payload_header: found two fields named \"{name}\", expected \
+             different names (\"-\" and \"_\" are the same to some servers)"
+        ));
+        return None;
+    }
+    Some(handover)
 }
 
 fn claim_to_header(section: &mut Section<'_>) -> Option<ClaimToHeader> {

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use keyregistry_mock::{AdminToken, Error, Unexpected};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use transport::files::read_trusted_text;
 
 /// A key registry that speaks the jwtproxy key registry protocol.
 ///
@@ -79,9 +80,8 @@ fn read_token(path: &Path) -> Result<AdminToken, Failure> {
 }
 
 fn read_text(path: &Path, expected: &str) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let found = format!("cannot be read: {error}");
-        let expected = expected.to_owned();
-        Failure::File(path.to_owned(), Unexpected { found, expected })
+    read_trusted_text(path).map_err(|error| {
+        let unexpected = Unexpected::of_file(error, expected);
+        Failure::File(path.to_owned(), unexpected)
     })
 }

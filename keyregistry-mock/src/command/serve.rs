@@ -259,9 +259,12 @@ fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
 
 /// Whole seconds, or a duration as jwtproxy's configuration has them.
 fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map(Duration::from_secs).ok();
+    // A number of seconds is the duration with that unit, and has no sign.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = is_number.then(|| duration::parse(&format!("{text}s")));
     seconds
-        .or_else(|| duration::parse(text))
+        .unwrap_or_else(|| duration::parse(text))
+        .filter(|_| !text.starts_with('+'))
         .ok_or_else(|| format!("expected a number of seconds or {}", duration::EXPECTED))
 }
 
@@ -289,7 +292,8 @@ mod tests {
         for (text, seconds) in [("0", 0), ("600", 600), ("10m", 600), ("1h30m5s", 5405)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "-1", "10 m", "10x", "soon"] {
+        let too_long = "9223372037";
+        for text in ["", "-1", "+5", "+5m", "10 m", "10x", "soon", too_long] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+use transport::files::{FileError, read_trusted};
 
 /// What a server shows to its clients.
 #[derive(Clone)]
@@ -17,9 +18,12 @@ pub struct TlsIdentity {
 /// Why two files make no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// One of them cannot be read, or another user could change it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// One of them is not what it should be.
     #[error("{0}: {1}")]
-    File(PathBuf, pem::Error),
+    Content(PathBuf, pem::Error),
     /// They do not belong together.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
@@ -30,12 +34,13 @@ impl TlsIdentity {
     pub fn load(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |error| TlsError::File(path, error)
+            move |error| TlsError::Content(path, error)
         };
-        let chain = CertificateDer::pem_file_iter(certificates)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(failed(certificates))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+        let pem = read_trusted(certificates)?.content;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain = chain.map_err(failed(certificates))?;
+        let pem = read_trusted(key)?.content;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(failed(key))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

@@ -5,6 +5,7 @@
 
 use super::host::Host;
 use http::Uri;
+use jwt_core::authority::HostAndPort;
 
 /// The key registries that this process knows.
 #[derive(Clone, Debug, Default)]
@@ -97,10 +98,13 @@ fn place(url: &str) -> Option<(Host, Option<u16>)> {
         Some("https" | "wss") => Some(443),
         _ => None,
     };
-    Some((
-        Host::parse(authority.host())?,
-        authority.port_u16().or(default),
-    ))
+    // Without user information, which decides about nothing.
+    let text = authority.as_str();
+    let text = text.rsplit_once('@').map_or(text, |(_, text)| text);
+    // A port that only some read, such as `:+80`, may be any.
+    let strict = HostAndPort::parse(text);
+    let port = strict.and_then(|strict| strict.port().or(default));
+    Some((Host::parse(authority.host())?, port))
 }
 
 #[cfg(test)]
@@ -130,6 +134,8 @@ mod tests {
             "ws://localhost:8888",
             "other://localhost:8888",
             "other://localhost",
+            "http://localhost:+8888",
+            "http://localhost:+9999",
         ] {
             assert!(registries.of_audience(audience).is_some(), "{audience}");
         }
@@ -172,7 +178,13 @@ mod tests {
         let shown = |url| RegistryOrigin::parse(url).unwrap().text;
         assert_eq!(shown("https://Keys.test/base"), "https://keys.test:443");
         assert_eq!(shown("http://[::1]:8888"), "http://[::1]:8888");
-        for wrong in ["keys.test", "/path", "http://a b", "other://keys.test"] {
+        for wrong in [
+            "http://keys.test:+80",
+            "keys.test",
+            "/path",
+            "http://a b",
+            "other://keys.test",
+        ] {
             assert!(RegistryOrigin::parse(wrong).is_none(), "{wrong}");
         }
     }

@@ -96,6 +96,28 @@ fn mistakes_are_named_all_at_once() {
 }
 
 #[test]
+fn two_claims_do_not_share_a_header_field() {
+    let of = |names: &[&str], payload: Option<&str>| {
+        let mut tree = keyregistry();
+        let claims = names
+            .iter()
+            .map(|name| json!({"claim_name": "sub", "header_name": name}));
+        tree["claim_to_headers"] = claims.collect();
+        tree["forward_payload_header"] = json!(payload);
+        tree
+    };
+    for (names, payload) in [
+        (&["x-a", "x-b", "X-A"][..], None),
+        (&["x-user-id", "x_user_id"], None),
+        (&["x-claims"], Some("X_Claims")),
+    ] {
+        let text = mistakes(&of(names, payload));
+        assert!(text.contains("found two fields named"), "{text}");
+    }
+    assert!(read(&of(&["x-a", "x-b"], Some("x-c"))).is_ok());
+}
+
+#[test]
 fn no_list_of_algorithms_is_every_one_and_an_empty_list_is_a_mistake() {
     let mut tree = keyregistry();
     let algorithms = read(&tree).unwrap().rules.policy.algorithms;

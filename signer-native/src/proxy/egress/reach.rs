@@ -9,6 +9,7 @@ use crate::policy::{
 };
 use http::Uri;
 use http::uri::{Authority, Scheme};
+use jwt_core::authority::HostAndPort;
 use std::io;
 use std::net::SocketAddr;
 
@@ -275,7 +276,9 @@ fn port_of(uri: &Uri) -> Option<u16> {
         Some(scheme) if *scheme == Scheme::HTTPS => 443,
         _ => 80,
     };
-    let port = uri.port_u16().unwrap_or(default);
+    let port = HostAndPort::parse(uri.authority()?.as_str())?
+        .port()
+        .unwrap_or(default);
     (port > 0).then_some(port)
 }
 
