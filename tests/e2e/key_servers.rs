@@ -190,6 +190,53 @@ async fn a_key_past_its_time_serves_while_the_registry_is_down_but_not_once_it_w
     assert_eq!(send().await.code(), 503);
 }
 
+/// A forged token can name any number of keys. Their answers, from the registry or for want of it,
+/// must not push out what the workers know of a revoked one.
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_key_ids_do_not_bring_a_revoked_key_back_while_the_registry_is_down() {
+    let upstream = Upstream::start().await;
+    let options = Options {
+        max_age: Duration::from_secs(1),
+        ..Options::default()
+    };
+    let mut registry = TestRegistry::start_with(options).await;
+    let verifier = Verifier::start_with_workers(&upstream, &registry, "", 2).await;
+    let send = async || {
+        client::get_with_token(verifier.address(), &tokens::good())
+            .await
+            .code()
+    };
+    let forge = async |round: &str| {
+        for number in 0..150 {
+            let header = json!({"alg": "RS256", "kid": format!("{round}-{number}")});
+            let token = with_header(&header);
+            let code = client::get_with_token(verifier.address(), &token)
+                .await
+                .code();
+            assert_ne!(code, 200);
+        }
+    };
+    for _ in 0..10 {
+        assert_eq!(send().await, 200);
+    }
+    assert!(registry.store().remove("svc", "k1").unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut refused = 0;
+    while refused < 10 {
+        assert!(Instant::now() < deadline, "the revoked key serves");
+        refused = if send().await == 200 { 0 } else { refused + 1 };
+        sleep(Duration::from_millis(100)).await;
+    }
+    forge("known-to-be-unknown").await;
+    registry.go_down().await;
+    // Longer than a refusal is remembered without asking again.
+    sleep(Duration::from_secs(6)).await;
+    forge("unanswered").await;
+    for number in 0..30 {
+        assert_ne!(send().await, 200, "request {number}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_key_never_makes_a_request_wait_for_its_refresh() {
     let upstream = Upstream::start().await;

@@ -1,8 +1,13 @@
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use jwt_core::testing::TestSigner;
 use jwtproxy_tests::authority::TestAuthority;
-use jwtproxy_tests::curl::curl;
 use jwtproxy_tests::gate::wait_until;
 use jwtproxy_tests::jwtproxy::Jwtproxy;
+use jwtproxy_tests::tools::try_tls_client_with;
 use jwtproxy_tests::upstream::Upstream;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transport::descriptors::DescriptorLimit;
 
@@ -21,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A signer with a soft and a hard limit of file descriptors, which is asked for a name and not an address.
 async fn signer(soft: u32, hard: u32) -> (Jwtproxy, Upstream, String) {
+    let (signer, _, upstream, url) = signer_and_authority(soft, hard).await;
+    (signer, upstream, url)
+}
+
+async fn signer_and_authority(soft: u32, hard: u32) -> (Jwtproxy, TestAuthority, Upstream, String) {
     let upstream = Upstream::start().await;
     let authority = TestAuthority::new("the signer's authority");
     let yaml = r#"
@@ -43,7 +54,7 @@ jwtproxy:
     let limits = format!("ulimit -S -n {soft} && ulimit -H -n {hard}");
     let signer = Jwtproxy::start_after(&limits, yaml, &files, &[]).await;
     let url = format!("http://localhost:{}/", upstream.address().port());
-    (signer, upstream, url)
+    (signer, authority, upstream, url)
 }
 
 async fn connect(to: SocketAddr, source: Ipv4Addr) -> TcpStream {
@@ -154,38 +165,55 @@ async fn tunnels_whose_handshake_does_not_end_keep_no_other_client_out() {
     }
 }
 
-/// One connection of a client carries them all, and each is a TLS handshake with the server.
+/// One connection of a client carries them all (HTTP/2), and each waits in a TLS handshake with the
+/// server.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_to_servers_that_do_not_answer_leave_descriptors_and_places_to_other_clients() {
     DescriptorLimit::raise();
-    let (signer, _upstream, url) = signer(256, 256).await;
+    let (signer, authority, _upstream, url) = signer_and_authority(256, 256).await;
     let (server, connections) = silent_server().await;
-    let proxy = format!("http://{}", signer.signer.unwrap());
-    let many = format!("https://localhost:{}/[1-250]", server.port());
-    let flood = tokio::spawn(async move {
-        curl(&[
-            "--proxy",
-            &proxy,
-            "--interface",
-            "127.0.0.1",
-            "--insecure",
-            "--http2",
-            "--parallel",
-            "--parallel-immediate",
-            "--parallel-max",
-            "250",
-            &many,
-        ])
-        .await
-    });
-    // Three quarters of 128.
+    let host = format!("localhost:{}", server.port());
+    let mut requests = ask_over_http2(&signer, &authority, &host, 150).await;
+    // Three quarters of 128 places.
     wait_until("connections", || connections.load(Ordering::SeqCst) >= 96).await;
     are_served(&[WORKING; 5], &signer, &url).await;
-    flood.await.unwrap();
+    while let Some(answer) = requests.join_next().await {
+        let status = answer.unwrap();
+        assert!(matches!(status, 502 | 503), "{status}");
+    }
     let log = signer.log();
     assert!(
         log.contains("of the 128 connections that this proxy"),
         "{log}"
     );
     assert!(!log.contains("Too many open files"), "{log}");
+}
+
+/// So many requests to this host at once, over one connection to the signer. Gives the statuses.
+async fn ask_over_http2(
+    signer: &Jwtproxy,
+    authority: &TestAuthority,
+    host: &str,
+    number: usize,
+) -> JoinSet<u16> {
+    let mut stream = connect(signer.signer.unwrap(), SILENT).await;
+    let connect = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stream.write_all(connect.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 "));
+    let authority = authority.certificate();
+    let tls = try_tls_client_with(stream, "localhost", authority.as_bytes(), &["h2"]).await;
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(tls.unwrap()));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut requests = JoinSet::new();
+    for _ in 0..number {
+        let request = Request::get(format!("https://{host}/")).body(Empty::<Bytes>::new());
+        let answer = sender.send_request(request.unwrap());
+        requests.spawn(async move { answer.await.unwrap().status().as_u16() });
+    }
+    requests
 }

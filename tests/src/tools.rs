@@ -131,14 +131,25 @@ pub async fn try_tls_client<S: Stream>(
     name: &str,
     authority: &[u8],
 ) -> std::io::Result<tokio_rustls::client::TlsStream<S>> {
+    try_tls_client_with(stream, name, authority, &[]).await
+}
+
+/// The same with a client that offers protocols (ALPN).
+pub async fn try_tls_client_with<S: Stream>(
+    stream: S,
+    name: &str,
+    authority: &[u8],
+    protocols: &[&str],
+) -> std::io::Result<tokio_rustls::client::TlsStream<S>> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(authority).expect("a certificate");
     roots.add(authority).expect("a certificate");
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().into()).collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
