@@ -59,9 +59,11 @@ fn wanted(by_default: usize) -> usize {
     count.map_or(by_default, |count| count.parse().expect("a number"))
 }
 
+/// A key ends after twice `rotate_every`, whatever the time of grace is. The next one must be there
+/// by then, and a debug build on a busy machine takes seconds to make it.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_with_a_time_of_grace_fail_no_request() {
-    rotate_under_load(Duration::from_secs(30), "3s", wanted(8)).await;
+    rotate_under_load(Duration::from_secs(30), "6s", wanted(4)).await;
 }
 
 /// A verifier asks again once the max-age of a key is over, which ends with the key at the latest,
@@ -126,7 +128,7 @@ async fn a_token_of_the_old_key_is_good_while_the_verifier_has_that_key() {
         KeyWorld::new(Approval::Automatic).await,
     );
     // Without a nonce store one token can be shown twice: before the rotation and after it.
-    let jwtproxy = signer_and_verifier(&world, &upstream, "4s", "void").await;
+    let jwtproxy = signer_and_verifier(&world, &upstream, "6s", "void").await;
     let verifier = jwtproxy.verifiers[0];
     let url = format!("http://{verifier}/");
     let received = ask_until(&jwtproxy, &url, 200).await.json();
