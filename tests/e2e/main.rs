@@ -64,6 +64,8 @@ mod large_heads;
 mod listeners;
 /// Clients that speak HTTP/1.0.
 mod old_clients;
+/// Another plugin in the same Envoy that writes to the memory of the filter.
+mod other_plugins;
 /// HTTP in all its versions, and what lives on top of it.
 mod protocols;
 /// Errors that Envoy makes: each has a reason in its body.
