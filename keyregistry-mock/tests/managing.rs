@@ -156,6 +156,49 @@ fn an_approval_without_the_thumbprint_of_the_key_is_refused() {
     assert_eq!(world.status("/services/svc/keys/p"), "409");
 }
 
+/// Neither a part of it nor more than it; the comparison itself takes the same time for all of one
+/// length.
+#[test]
+fn the_admin_token_is_whole_and_nothing_else() {
+    let world = World::new(&[]);
+    let token = TOKEN.replace(' ', "-");
+    let status = |authorization: &str| {
+        let exchange = world
+            .process
+            .exchange_with_admin("GET", "/keys", authorization);
+        exchange.unwrap().split(' ').nth(1).unwrap().to_owned()
+    };
+    let mut flipped = token.clone();
+    flipped.replace_range(0..1, "b");
+    let mut last = token.clone();
+    last.replace_range(token.len() - 1.., "S");
+    let longer = format!("{token}x");
+    let twice = format!("{token}{token}");
+    for wrong in [
+        "",
+        "a",
+        &token[..1],
+        &token[..16],
+        &token[..token.len() - 1],
+        &token[1..],
+        &longer,
+        &twice,
+        &flipped,
+        &last,
+        &token.to_uppercase(),
+        &format!("\"{token}\""),
+        &format!("{token},{token}"),
+        &format!("{token} {token}"),
+        &"a".repeat(token.len()),
+    ] {
+        assert_eq!(status(&format!("Bearer {wrong}")), "401", "{wrong:?}");
+    }
+    for wrong in ["", "Bearer", &token, &format!("Basic {token}")] {
+        assert_eq!(status(wrong), "401", "{wrong:?}");
+    }
+    assert_eq!(status(&format!("Bearer {token}")), "200");
+}
+
 #[test]
 fn on_a_terminal_an_approval_shows_the_key_and_asks() {
     let (world, thumbprint) = with_pending_key();

@@ -11,6 +11,7 @@
 mod support;
 
 use axum::http::Method;
+use jwt_core::key::KeyName;
 use jwt_core::registry_token::{CLAIM, RegistryCall, TYPE};
 use jwt_core::testing::TestSigner;
 use keyregistry_mock::{Approval, Options};
@@ -203,5 +204,46 @@ async fn tokens_of_older_signers_are_taken_with_the_flag_alone() {
         let kid = if accept_legacy_tokens { "b" } else { "a" };
         let delete = world.delete(kid, &token(&signer, kid)).await;
         assert_eq!([put, delete], statuses);
+    }
+}
+
+/// Two services have approved the key id `a`: one of them the same key, or another one.
+#[tokio::test]
+async fn a_key_of_one_service_neither_rotates_nor_revokes_nor_publishes_for_another() {
+    for accept_legacy_tokens in [false, true] {
+        for others_key in [one, two] {
+            let world = world(accept_legacy_tokens).await;
+            let of_other = |call: &RegistryCall, kid: &str| {
+                let mut claims = world.claims();
+                claims["iss"] = json!("other");
+                others_key().sign_call(kid, &claims, call)
+            };
+            let expiration = Some(world.expiration);
+            let publish = |service: &str, kid: &str, body: &str| {
+                let name = KeyName::new(service.into(), kid.into()).unwrap();
+                RegistryCall::publish(&name, expiration, Some(60), body.as_bytes())
+            };
+            let a = jwk(&others_key(), "a").to_string();
+            let token = of_other(&publish("other", "a", &a), "a");
+            let path = world.path("a").replace("/svc/", "/other/");
+            let put = world.call(Method::PUT, &path, &token, a).await;
+            assert_eq!(put.status.as_u16(), 200);
+
+            // A rotation, and a new key that signs for itself.
+            let next = jwk(&TestSigner::stranger(), "b").to_string();
+            let new = jwk(&others_key(), "c").to_string();
+            for (kid, body, signer) in [("b", next, "a"), ("c", new, "c")] {
+                let token = of_other(&publish("svc", kid, &body), signer);
+                let path = world.path(kid);
+                let put = world.call(Method::PUT, &path, &token, body).await;
+                assert_eq!(put.status.as_u16(), 403, "{kid}");
+                assert!(error(&put).contains("\"iss\""), "{kid}: {}", error(&put));
+                assert_eq!(world.status(kid).await, 404, "{kid}");
+            }
+            let token = of_other(&RegistryCall::revoke(&name("a"), b""), "a");
+            assert_eq!(world.delete("a", &token).await, 403);
+            let key = get(&world.server, "services/svc/keys/a").await;
+            assert_eq!(key.json(), jwk(&one(), "a"));
+        }
     }
 }
