@@ -180,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_used_under_its_own_id_or_any_if_it_has_none() {
+        let named = PublicKey::from_jwk(rfc7638().to_string().as_bytes()).unwrap();
+        assert!(named.may_be("2011-04-29") && !named.may_be("2011-04-30") && !named.may_be(""));
+        let unnamed = with("kid", Value::Null).unwrap();
+        assert!(unnamed.may_be("2011-04-29") && unnamed.may_be("any"));
+    }
+
+    #[test]
     fn a_key_survives_the_way_through_jwk_and_pem() {
         let key = PublicKey::from_jwk(rfc7638().to_string().as_bytes()).unwrap();
         let again = PublicKey::from_jwk(key.to_jwk("other").to_string().as_bytes()).unwrap();

@@ -93,3 +93,72 @@ fn write(
     };
     info.to_der()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn der(pem: &str) -> Vec<u8> {
+        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        STANDARD.decode(base64).unwrap()
+    }
+
+    /// The key bits of a PEM file under another algorithm.
+    fn relabelled(pem: &str, oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>) -> bool {
+        let der = der(pem);
+        let info = SubjectPublicKeyInfoRef::try_from(&*der).unwrap();
+        let key = info.subject_public_key.as_bytes().unwrap();
+        read(&write(oid, parameters, key).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_key_is_read_with_the_parameters_of_its_algorithm_alone() {
+        let ed25519 = include_str!("../testdata/ed25519.pub");
+        let (p256, p384) = (
+            include_str!("../testdata/p256.pub"),
+            include_str!("../testdata/p384.pub"),
+        );
+        let rsa = {
+            let mut modulus = [0xff; 256];
+            modulus[0] = 0xc0;
+            write_pkcs1(&modulus, &[1, 0, 1]).unwrap()
+        };
+        let read_rsa = |parameters| read(&write(RSA, parameters, &rsa).unwrap()).is_ok();
+        assert!(read_rsa(Some(AnyRef::NULL)));
+        // RFC 3279 §2.3.1: "The parameters field MUST have ASN.1 type NULL".
+        assert!(!read_rsa(None) && !read_rsa(Some((&P256).into())));
+        let (p256_id, p384_id) = (AnyRef::from(&P256), AnyRef::from(&P384));
+        for (pem, oid, right) in [(p256, EC, p256_id), (p384, EC, p384_id)] {
+            for parameters in [None, Some(AnyRef::NULL), Some(p256_id), Some(p384_id)] {
+                let expected = parameters == Some(right);
+                assert_eq!(relabelled(pem, oid, parameters), expected, "{parameters:?}");
+            }
+        }
+        // A curve that is not ours, with a point that would be on one that is.
+        let secp256k1 = ObjectIdentifier::new_unwrap("1.3.132.0.10");
+        for pem in [p256, p384] {
+            assert!(!relabelled(pem, EC, Some((&secp256k1).into())));
+        }
+        // RFC 8410 §3: "For all of the OIDs, the parameters MUST be absent".
+        assert!(relabelled(ed25519, ED25519, None));
+        assert!(!relabelled(ed25519, ED25519, Some(AnyRef::NULL)));
+        assert!(!relabelled(ed25519, EC, None) && !relabelled(p256, ED25519, None));
+    }
+
+    #[test]
+    fn a_damaged_key_is_told_apart_from_another_file() {
+        let damaged = |label| format!("-----BEGIN {label}-----\nAAAA*\n-----END {label}-----\n");
+        let problem = |text: &str| read_pem(text).err().unwrap();
+        for label in ["PUBLIC KEY", "RSA PUBLIC KEY"] {
+            assert_eq!(problem(&damaged(label)), KeyError::Numbers, "{label}");
+        }
+        for label in ["CERTIFICATE", "PRIVATE KEY", "EC PUBLIC KEY"] {
+            assert_eq!(problem(&damaged(label)), KeyError::Pem, "{label}");
+        }
+        assert_eq!(problem(""), KeyError::Pem);
+    }
+}
