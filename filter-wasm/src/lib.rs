@@ -15,3 +15,4 @@ pub mod reply;
 pub mod request;
 pub mod sealed;
 pub mod shared_data;
+pub mod verify_signature;

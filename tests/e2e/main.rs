@@ -88,6 +88,8 @@ mod repeated_requests;
 mod replays;
 /// What a restart forgets, and the guard against it.
 mod restart_guard;
+/// The vectors of Wycheproof, checked by Envoy's own function.
+mod signature_vectors;
 /// Running the signer: its admin address, its log, its socket, its end.
 mod signer_operations;
 /// Which requests the signer signs, and how.

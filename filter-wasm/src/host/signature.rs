@@ -1,34 +1,13 @@
 //! Signatures checked by the host, which is about twenty times as fast as doing it in the VM.
 
 use crate::events::{Events, count_one};
+use crate::verify_signature;
 use jwt_core::algorithm::Algorithm;
 use jwt_core::key::PublicKey;
-use jwt_core::signature::{PureRust, SignatureVerifier, ecdsa_in_der};
+use jwt_core::signature::{PureRust, SignatureVerifier};
 use log::{debug, warn};
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use proxy_wasm::hostcalls;
-use std::borrow::Cow;
 use std::rc::Rc;
-
-/// Envoy's foreign function, which checks PKCS#1 v1.5 and ECDSA signatures with BoringSSL.
-const FUNCTION: &str = "verify_signature";
-
-/// The fields of its argument (Envoy: `source/extensions/common/wasm/ext/verify_signature.proto`);
-/// the key is a SubjectPublicKeyInfo, DER.
-const HASH_FUNCTION: u32 = 1;
-const PUBLIC_KEY: u32 = 2;
-const SIGNATURE: u32 = 3;
-const TEXT: u32 = 4;
-
-/// Its result.
-#[derive(Clone, PartialEq, Message)]
-struct VerifySignatureResult {
-    #[prost(bool, tag = "1")]
-    result: bool,
-    #[prost(string, tag = "2")]
-    error: String,
-}
 
 /// The host, where it has shown that it can tell a good signature from a bad one; else pure Rust.
 pub(super) fn best_verifier(events: Rc<Events>) -> Box<dyn SignatureVerifier> {
@@ -76,51 +55,19 @@ impl SignatureVerifier for HostVerifier {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let hash_function = match algorithm {
-            Algorithm::Rs256 | Algorithm::Es256 => "sha256",
-            Algorithm::Rs384 | Algorithm::Es384 => "sha384",
-            Algorithm::Rs512 => "sha512",
-            Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512 | Algorithm::EdDsa => {
-                return self.vm.verify(algorithm, key, message, signature);
-            }
+        let Some(hash_function) = verify_signature::hash_function(algorithm) else {
+            return self.vm.verify(algorithm, key, message, signature);
         };
         count_one(&self.events.host_signatures);
-        let in_der = match algorithm {
-            Algorithm::Es256 | Algorithm::Es384 => {
-                ecdsa_in_der(algorithm, signature).map(Cow::Owned)
-            }
-            _ => Some(Cow::Borrowed(signature)),
-        };
-        in_der.is_some_and(|signature| ask_host(hash_function, key.spki(), message, &signature))
+        verify_signature::for_the_host(algorithm, signature)
+            .is_some_and(|signature| ask_host(hash_function, key.spki(), message, &signature))
     }
 }
 
 fn ask_host(hash_function: &str, public_key: &[u8], text: &[u8], signature: &[u8]) -> bool {
-    let fields = [
-        (HASH_FUNCTION, hash_function.as_bytes()),
-        (PUBLIC_KEY, public_key),
-        (SIGNATURE, signature),
-        (TEXT, text),
-    ];
-    let answer = hostcalls::call_foreign_function(FUNCTION, Some(&message(&fields)));
-    let Ok(Some(answer)) = answer else {
-        return false;
-    };
-    VerifySignatureResult::decode(&*answer).is_ok_and(|answer| answer.result)
-}
-
-/// A protobuf message of these fields. A type that prost derives would have to own them all, and
-/// this is on the way of every request.
-fn message(fields: &[(u32, &[u8])]) -> Vec<u8> {
-    let overhead = 2 * encoded_len_varint(u64::from(u32::MAX));
-    let length = fields.iter().map(|(_, value)| value.len() + overhead).sum();
-    let mut message = Vec::with_capacity(length);
-    for (tag, value) in fields {
-        encode_key(*tag, WireType::LengthDelimited, &mut message);
-        encode_varint(value.len() as u64, &mut message);
-        message.extend_from_slice(value);
-    }
-    message
+    let argument = verify_signature::argument(hash_function, public_key, text, signature);
+    let answer = hostcalls::call_foreign_function(verify_signature::NAME, Some(&argument));
+    answer.is_ok_and(|answer| answer.is_some_and(|answer| verify_signature::is_good(&answer)))
 }
 
 /// Before the host is trusted with signatures it has to call good ones good and bad ones bad, of
