@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test bench bench-core lint clean
+.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test bench bench-core mutants lint clean
 
 FILTER := build/jwtproxy-filter.wasm
 # CI takes Cargo.lock as it is; elsewhere a new dependency may enter it.
@@ -59,6 +59,11 @@ bench-core: ## measure the token rules alone: time, allocations, instructions
 	@scripts/check-prerequisites bench-core
 	@scripts/setup-cargo-tool gungraun-runner
 	PATH="$$PWD/.tools/gungraun-runner/bin:$$PATH" cargo bench $(LOCKED) -p jwt-core --features testing
+
+mutants: filter ## change each line that decides about trust, and see that a test fails (hours; MUTANTS="-p jwt-keys" for a part)
+	@scripts/setup-cargo-tool cargo-mutants
+	PATH="$$PWD/.tools/cargo-mutants/bin:$$PATH" JWTPROXY_FILTER_WASM="$$PWD/$(FILTER)" \
+		cargo mutants --output build $(MUTANTS)
 
 lint: setup-lint filter ## check formatting, clippy (native and wasm) and dependencies
 	cargo fmt --all --check
