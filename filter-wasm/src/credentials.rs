@@ -26,6 +26,8 @@ pub fn token(
     if cookies_enabled {
         let cookies = head.get_all("cookie");
         for token in cookies.iter().flat_map(|value| in_cookies(value)) {
+            let token = str::from_utf8(token)
+                .map_err(|_| Refusal::Malformed("the cookie access_token is not text"))?;
             match &found {
                 Some(other) if other != token => return Err(Refusal::SeveralTokens),
                 Some(_) => {}
@@ -124,16 +126,29 @@ fn in_basic(credentials: &str) -> Option<String> {
     (user == BASIC_USER).then(|| password.to_owned())
 }
 
-/// RFC 6265 §4.2.1.
-fn in_cookies(value: &[u8]) -> Vec<&str> {
-    let pairs = value
-        .split(|byte| *byte == b';')
-        .filter_map(|pair| str::from_utf8(pair).ok());
+/// RFC 6265 §4.2.1, and what servers take for the same: many ignore white space around names and
+/// values. What the upstream would take for a token must be one here.
+fn in_cookies(value: &[u8]) -> Vec<&[u8]> {
+    let pairs = value.split(|byte| *byte == b';').filter_map(|pair| {
+        let end = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = pair.split_at_checked(end)?;
+        let value = value.strip_prefix(b"=")?;
+        Some((name.trim_ascii(), value.trim_ascii()))
+    });
     pairs
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, value)| *name == COOKIE && !value.is_empty())
-        .map(|(_, value)| value.trim_matches('"'))
+        .filter(|(name, value)| *name == COOKIE.as_bytes() && !value.is_empty())
+        .map(|(_, value)| without_quotes(value))
         .collect()
+}
+
+fn without_quotes(mut value: &[u8]) -> &[u8] {
+    while let Some(rest) = value.strip_prefix(b"\"") {
+        value = rest;
+    }
+    while let Some(rest) = value.strip_suffix(b"\"") {
+        value = rest;
+    }
+    value
 }
 
 fn other_cookies(values: &[Vec<u8>]) -> Option<Vec<u8>> {
@@ -202,6 +217,34 @@ mod tests {
         );
         let other = [("cookie", "xaccess_token=a.b.c; access_token=; access_token")];
         assert_eq!(with(&other), Err(Refusal::MissingToken));
+    }
+
+    #[test]
+    fn an_upstream_finds_no_token_in_a_cookie_that_is_not_found_here() {
+        for cookie in [
+            "access_token =d.e.f",
+            "a=b;\taccess_token\t= d.e.f",
+            "access_token = \"d.e.f\"",
+        ] {
+            let fields = [("cookie", cookie)];
+            assert_eq!(with(&fields).unwrap(), "d.e.f", "{cookie:?}");
+            let stripped = strip(&Fields::of(&fields), true);
+            let left = stripped[0].value.clone().unwrap_or_default();
+            assert!(
+                !left.windows(12).any(|it| it == b"access_token"),
+                "{left:?}"
+            );
+            let fields = [("cookie", "access_token=a.b.c"), ("cookie", cookie)];
+            assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{cookie:?}");
+        }
+        let odd = b"access_token=a.b.c; access_token=\xff".to_vec();
+        let odd = Fields(vec![("cookie".into(), odd)]);
+        assert!(matches!(
+            token(&odd, true, MAX_SIZE),
+            Err(Refusal::Malformed(_))
+        ));
+        let stripped = strip(&odd, true);
+        assert_eq!((stripped[0].name, &stripped[0].value), ("cookie", &None));
     }
 
     #[test]
