@@ -28,6 +28,8 @@ pub(crate) struct Index {
     pending_until: BTreeSet<(Timestamp, Name)>,
     operators_pending: usize,
 
+    /// Approved and retired keys.
+    by_thumbprint: BTreeSet<(Arc<str>, Name)>,
     /// Approved and retired keys that have not expired, as far as [`Index::expire`] was told.
     live: usize,
     live_of: BTreeMap<Arc<str>, usize>,
@@ -44,7 +46,11 @@ impl Index {
     pub(super) fn insert(&mut self, name: &Name, key: &Key) {
         match key.state {
             KeyState::Pending => self.insert_pending(name, key),
-            KeyState::Approved | KeyState::Retired => self.insert_live(name, key),
+            KeyState::Approved | KeyState::Retired => {
+                let thumbprint = key.jwk.thumbprint().into();
+                self.by_thumbprint.insert((thumbprint, name.clone()));
+                self.insert_live(name, key);
+            }
         }
     }
 
@@ -87,6 +93,8 @@ impl Index {
         match key.state {
             KeyState::Pending => self.remove_pending(name, key),
             KeyState::Approved | KeyState::Retired => {
+                let thumbprint = key.jwk.thumbprint().into();
+                self.by_thumbprint.remove(&(thumbprint, name.clone()));
                 let entry = key.expires.map(|expires| (expires, name.clone()));
                 if !entry.is_some_and(|entry| self.expired.remove(&entry)) {
                     self.remove_live(name, key.expires);
@@ -205,6 +213,15 @@ impl Index {
         let from = (Arc::from(thumbprint), Name::new("", ""));
         let first = self.pending_by_thumbprint.range(from..).next();
         first.is_some_and(|(found, _)| **found == *thumbprint)
+    }
+
+    /// The names under which this key was approved.
+    pub(super) fn names_of<'a>(&'a self, thumbprint: &'a str) -> impl Iterator<Item = &'a Name> {
+        let from = (Arc::from(thumbprint), Name::new("", ""));
+        let names = self.by_thumbprint.range(from..);
+        names
+            .take_while(move |(found, _)| **found == *thumbprint)
+            .map(|(_, name)| name)
     }
 
     /// How many keys have been approved and not expired.

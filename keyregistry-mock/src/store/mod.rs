@@ -81,7 +81,20 @@ impl Registry {
             storage: Arc::new(Mutex::new(storage)),
         };
         registry.bury_retired()?;
+        registry.remove_buried()?;
         Ok(registry)
+    }
+
+    /// Older versions served a key that was revoked or replaced on under its other names.
+    fn remove_buried(&self) -> Result<(), StorageError> {
+        self.update(|state, _| {
+            let is_buried = |(_, _, key): &(&str, &str, &Key)| {
+                key.state == KeyState::Approved && state.tombstones().has_key(&key.jwk.thumbprint())
+            };
+            let buried = state.after("", "").filter(is_buried);
+            let changes = buried.map(|(service, kid, _)| Change::Remove(Name::new(service, kid)));
+            Ok((changes.collect(), ()))
+        })
     }
 
     /// Older versions let a retired key come back once it was forgotten.

@@ -95,23 +95,28 @@ impl State {
         changes
     }
 
-    /// Sees to it that a key does not come back, once it has gone.
+    /// Sees to it that a key does not come back, once it has gone. Under its other names, of whatever
+    /// service, it goes as well: its private half may be in other hands.
     pub(crate) fn bury(&self, name: &Name, key: &Key) -> Vec<Change> {
         let tombstone = Tombstone {
             name: name.clone(),
             thumbprint: key.jwk.thumbprint().into(),
         };
+        let others = self.index.names_of(&tombstone.thumbprint);
+        let others = others.filter(|other| *other != name).cloned();
+        let mut changes: Vec<Change> = others.map(Change::Remove).collect();
         let known = self.tombstones.of(name, &tombstone.thumbprint);
         if known
             .iter()
             .any(|number| self.tombstones.get(*number) == Some(&tombstone))
         {
-            return Vec::new();
+            return changes;
         }
         let gives_way = self.tombstones.gives_way(name.service());
         let number = self.tombstones.next_number();
-        let lift = gives_way.map(Change::Lift).into_iter();
-        lift.chain([Change::Bury(number, tombstone)]).collect()
+        changes.extend(gives_way.map(Change::Lift));
+        changes.push(Change::Bury(number, tombstone));
+        changes
     }
 
     /// Removes the tombstones of a name and a key.

@@ -74,6 +74,41 @@ fn a_key_that_a_rotation_has_replaced_does_not_come_back() {
 }
 
 #[test]
+fn a_key_that_has_gone_is_served_under_no_other_name() {
+    let names = [("svc", "1"), ("svc", "other"), ("elsewhere", "1")];
+    for (index, (gone, kid)) in names.into_iter().enumerate() {
+        for grace in [None, Some(0), Some(300)] {
+            let mut world = World::new();
+            for (service, kid) in names {
+                let publication = world.publication(service, kid, 1);
+                import(&world.registry, &publication, false).unwrap();
+            }
+            world.import("svc", 7).unwrap();
+            match grace {
+                None => assert!(world.registry.remove(gone, kid).unwrap()),
+                Some(grace) => {
+                    world.rules.grace = Duration::from_secs(grace);
+                    let signer = world.publication(gone, kid, 1);
+                    let next = world.publication(gone, "next", 2);
+                    let (signer, key) = (signer.stored_name(), signer.thumbprint());
+                    let rules = &world.rules;
+                    let rotated = world
+                        .registry
+                        .update(|state, _| rotate(state, rules, &next, &signer, &key, world.now));
+                    rotated.unwrap();
+                }
+            }
+            for (other, (service, kid)) in names.into_iter().enumerate() {
+                let is_kept = other == index && grace == Some(300);
+                let found = world.registry.get(service, kid);
+                assert_eq!(found.is_some(), is_kept, "{service} {kid} {grace:?}");
+            }
+            assert!(world.has("svc", 7));
+        }
+    }
+}
+
+#[test]
 fn a_key_is_no_rotation_of_itself() {
     let world = World::new();
     world.import("svc", 1).unwrap();
