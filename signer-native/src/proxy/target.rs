@@ -59,7 +59,11 @@ impl Origin {
     /// elided port […]. A server MUST reject a CONNECT request that targets an empty or invalid
     /// port number".
     pub(super) fn of_connect<B>(request: &Request<B>) -> Result<Self, Error> {
-        let authority = request.uri().authority().ok_or(Error::Authority)?;
+        let uri = request.uri();
+        // RFC 9112 §3.2.3: authority-form, "consisting of only the host and port". What is absolute
+        // is another target to those who read the path.
+        let authority = uri.authority().filter(|_| uri.scheme().is_none());
+        let authority = authority.ok_or(Error::Authority)?;
         if authority.as_str().contains('@') {
             return Err(Error::Authority);
         }
@@ -301,6 +305,8 @@ mod tests {
             "u:p@a.test:443",
             "/path",
             "a!:1",
+            "http://a.test:443",
+            "https://a.test:443/path",
         ] {
             assert!(matches!(of(wrong), Err(Error::Authority)), "{wrong}");
         }
