@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test bench bench-core mutants lint clean
+.PHONY: help setup setup-run setup-test setup-lint filter build demo demo-up test fuzz bench bench-core mutants lint clean
 
 FILTER := build/jwtproxy-filter.wasm
 # CI takes Cargo.lock as it is; elsewhere a new dependency may enter it.
@@ -49,6 +49,9 @@ test: setup-run setup-test filter ## run every test: wasm, unit, end-to-end with
 	scripts/test-wasm
 	cargo build --workspace $(LOCKED)
 	cargo test --workspace $(LOCKED)
+
+fuzz: ## fuzz every parser, FUZZ_SECONDS each (20); FUZZ="token framing" names some, FUZZ=--minimise keeps what was found
+	scripts/fuzz $(FUZZ)
 
 bench: setup-run filter ## measure it beside Envoy's jwt_authn and bare signatures (quarter of an hour; report in build/bench/)
 	@scripts/check-prerequisites bench

@@ -9,18 +9,22 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use transport::files::{FileError, TrustedFile, read_trusted};
 
-/// The tree of a YAML file.
-pub(super) fn read_yaml(path: &Path) -> Result<Value, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+/// The text of a file.
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+/// The tree of a YAML file with this text.
+pub(super) fn parse_yaml(path: &Path, text: &str) -> Result<Value, ConfigError> {
     let options = serde_saphyr::options! {
         // The Go YAML parser reads 0755 as an octal number, as YAML 1.1 does.
         legacy_octal_numbers: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(&text, options).map_err(|error| ConfigError::Yaml {
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Yaml {
         path: path.to_owned(),
         problem: error.to_string(),
     })

@@ -78,7 +78,12 @@ pub enum ConfigError {
 impl Config {
     /// Reads a configuration file and the files it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let tree = file::read_yaml(path)?;
+        Self::parse(path, &file::read_text(path)?)
+    }
+
+    /// Reads the text of the configuration file at `path`, and the files it names.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let tree = file::parse_yaml(path, text)?;
         reader::read("", &tree, |section| {
             // Other top-level keys belong to other programs.
             section.permit_others();

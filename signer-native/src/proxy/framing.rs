@@ -27,8 +27,12 @@
 mod chunked;
 mod exchange;
 mod head;
+#[cfg(feature = "testing")]
+mod testing;
 
 pub(super) use exchange::Exchange;
+#[cfg(feature = "testing")]
+pub use testing::{Messages, messages};
 
 use super::error::Malformed;
 use chunked::Chunked;

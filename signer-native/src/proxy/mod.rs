@@ -21,6 +21,8 @@ mod relay;
 mod request_body;
 mod server;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tunnel;
 mod upgrade;
 
