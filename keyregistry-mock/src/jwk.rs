@@ -27,7 +27,7 @@ impl PublicJwk {
 
     /// From a JWK as a JSON value.
     pub fn from_json(value: Value) -> Result<Self, Unexpected> {
-        let Value::Object(members) = value else {
+        let Value::Object(mut members) = value else {
             return Err(unexpected("no JSON object"));
         };
         refuse_private(&members)?;
@@ -37,6 +37,7 @@ impl PublicJwk {
         for name in required_members(&members)? {
             check_member(&members, name)?;
         }
+        shorten_numbers(&mut members)?;
         Ok(Self { members })
     }
 
@@ -124,6 +125,29 @@ fn check_member(members: &Map<String, Value>, name: &str) -> Result<(), Unexpect
     }
 }
 
+/// RFC 7518 §2: a `Base64urlUInt` has "the minimum number of octets". Verifiers read longer ones as
+/// the same number, so one key must not have two thumbprints here: revoked under one of them, it
+/// would come back under the other.
+fn shorten_numbers(members: &mut Map<String, Value>) -> Result<(), Unexpected> {
+    if members.get("kty").and_then(Value::as_str) != Some("RSA") {
+        return Ok(());
+    }
+    for name in ["n", "e"] {
+        let text = members.get(name).and_then(Value::as_str);
+        let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let bytes = bytes.unwrap_or_default();
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        let number = bytes.get(zeros..).unwrap_or_default();
+        if number.is_empty() {
+            return Err(unexpected(format!("{name:?} is zero")));
+        }
+        if zeros > 0 {
+            members.insert(name.to_owned(), URL_SAFE_NO_PAD.encode(number).into());
+        }
+    }
+    Ok(())
+}
+
 /// The key in a PEM text, or what is there instead.
 fn key_in_pem(text: &str) -> Result<PublicKey, String> {
     let (label, block) = pem_block(text)?;
@@ -172,6 +196,25 @@ mod tests {
         assert_eq!(jwk.thumbprint(), RFC_7638_THUMBPRINT);
         assert_eq!(jwk.kid(), Some("2011-04-29"));
         assert_eq!(jwk.with_kid("other").kid(), Some("other"));
+    }
+
+    #[test]
+    fn a_number_with_leading_zeros_is_the_same_number() {
+        let jwk = PublicJwk::parse(RFC_7638_JWK).unwrap();
+        let with_zeros = |name: &str, zeros: usize| {
+            let mut members = jwk.members.clone();
+            let bytes = URL_SAFE_NO_PAD.decode(members[name].as_str().unwrap());
+            let bytes = [vec![0; zeros], bytes.unwrap()].concat();
+            members.insert(name.to_owned(), URL_SAFE_NO_PAD.encode(bytes).into());
+            PublicJwk::from_json(members.into()).unwrap()
+        };
+        for (name, zeros) in [("n", 1), ("n", 2), ("e", 1), ("e", 300)] {
+            let other = with_zeros(name, zeros);
+            assert_eq!(other.thumbprint(), RFC_7638_THUMBPRINT, "{name}");
+            assert_eq!(other, jwk, "{name}");
+        }
+        let zero = r#"{"kty": "RSA", "n": "AAAA", "e": "AQAB"}"#;
+        assert!(PublicJwk::parse(zero).is_err());
     }
 
     #[test]

@@ -16,7 +16,9 @@ use keyregistry_mock::publication::{self, Publication, PurgeFilter};
 use keyregistry_mock::{Clock, Key, KeyState, NamedKey, Origin, Registry, Source, StorageError};
 use process::{Process, command, stderr};
 use serde_json::json;
+use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -150,6 +152,58 @@ fn a_database_belongs_to_one_process() {
     process.signal("-TERM");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
     Registry::open(&database).unwrap();
+}
+
+/// SQLite reads what it finds beside a database as the latest state of it. In a folder in which all
+/// users can create files, another one could put a journal there that has keys of their own.
+#[test]
+fn a_journal_planted_beside_the_database_is_not_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    if folder.path().metadata().unwrap().uid() != 0 {
+        // Only root can give files to another user.
+        return;
+    }
+    let path = |name: &str| folder.path().join(name);
+    let with_key = |database: &str, kid: &str, signal: &str| {
+        let database = path(database);
+        let args = [
+            "--approval",
+            "auto",
+            "--database",
+            database.to_str().unwrap(),
+        ];
+        let mut process = Process::start(&args);
+        let (authorization, jwk) = publication(&process.address, kid);
+        let key = format!("/services/svc/keys/{kid}");
+        let answer = process.try_exchange("PUT", &key, &authorization, &jwk);
+        assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
+        process.signal(signal);
+        process.child.wait().unwrap();
+    };
+    with_key("theirs", "evil", "-KILL");
+    with_key("keys.db", "good", "-TERM");
+    symlink(path("keys.db"), path("link")).unwrap();
+    for (database, suffix) in [
+        ("keys.db", "-wal"),
+        ("keys.db", "-journal"),
+        ("keys.db", "-shm"),
+        ("link", "-wal"),
+    ] {
+        let planted = path(&format!("keys.db{suffix}"));
+        let _ = fs::remove_file(&planted);
+        fs::copy(path("theirs-wal"), &planted).unwrap();
+        lchown(&planted, Some(65_534), None).unwrap();
+        let database = path(database);
+        let args = ["--listen", "127.0.0.1:0", "--database"];
+        let refused = command(&args).arg(&database).output().unwrap();
+        assert!(!refused.status.success(), "{suffix}");
+        let problem = "SQLite would take keys from it";
+        assert!(stderr(&refused).contains(problem), "{suffix}: {refused:?}");
+        fs::remove_file(&planted).unwrap();
+    }
+    let registry = Registry::open(&path("keys.db")).unwrap();
+    assert!(registry.get("svc", "good").is_some());
+    assert!(registry.get("svc", "evil").is_none());
 }
 
 #[test]

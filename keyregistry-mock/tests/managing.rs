@@ -7,11 +7,14 @@
 
 mod process;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_core::testing::TestSigner;
 use keyregistry_mock::jwk::PublicJwk;
 use process::{Process, command, stderr};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
@@ -251,6 +254,58 @@ fn a_revoked_seed_does_not_come_back_with_a_restart() {
     assert!(!world.run("import", &other).status.success());
     world.said("import", &[&import[..], &["--restore"]].concat());
     assert_eq!(world.status("/services/svc/keys/k"), "200");
+}
+
+/// Who can change them approves keys, or answers in the registry's place.
+#[test]
+fn a_registry_takes_no_token_certificate_or_seed_of_another_user() {
+    let folder = tempfile::tempdir().unwrap();
+    if folder.path().metadata().unwrap().uid() != 0 {
+        // Only root can give files to another user.
+        return;
+    }
+    let file = folder.path().join("file");
+    std::fs::write(&file, "{}").unwrap();
+    lchown(&file, Some(65_534), None).unwrap();
+    let file = file.to_str().unwrap();
+    let key = format!("service=svc,file={file}");
+    for args in [
+        ["--admin-listen", "127.0.0.1:0", "--admin-token-file", file].as_slice(),
+        &["--tls-cert", file, "--tls-key", file],
+        &["--seed", file],
+        &["--key", &key],
+    ] {
+        let refused = command(&["--listen", "127.0.0.1:0"]).args(args).output();
+        let refused = refused.unwrap();
+        assert!(!refused.status.success(), "{args:?}");
+        let problem = "belongs to the user with id 65534";
+        assert!(stderr(&refused).contains(problem), "{refused:?}");
+    }
+}
+
+/// Some exporters write numbers with a leading zero byte. A seed of theirs is the key that it is.
+#[test]
+fn a_revoked_seed_does_not_come_back_in_another_spelling() {
+    let folder = tempfile::tempdir().unwrap();
+    let [seed, key] = ["k.jwk", "k.pem"].map(|name| folder.path().join(name));
+    let pem = TestSigner::service().public_pem();
+    std::fs::write(&key, &pem).unwrap();
+    let jwk = PublicJwk::from_pem(&pem).unwrap();
+    let (mut longer, thumbprint) = (jwk.to_json(), jwk.thumbprint());
+    let modulus = URL_SAFE_NO_PAD.decode(longer["n"].as_str().unwrap());
+    longer["n"] = URL_SAFE_NO_PAD
+        .encode([vec![0], modulus.unwrap()].concat())
+        .into();
+    std::fs::write(&seed, longer.to_string()).unwrap();
+    let flag = format!("service=svc,kid=k,file={}", seed.display());
+    let world = World::new(&["--key", &flag]);
+    assert!(world.said("show", &["svc", "k"]).contains(&thumbprint));
+    world.said("revoke", &["svc", "k"]);
+    for service in ["svc", "other"] {
+        let import = ["--service", service, "--kid", "new", key.to_str().unwrap()];
+        let refused = world.run("import", &import);
+        assert!(stderr(&refused).contains("--restore"), "{refused:?}");
+    }
 }
 
 #[test]

@@ -87,19 +87,22 @@ pub struct TrustedFile {
 /// with mode 0644, or 0660 for one group, so those are not; whether others can read it is for the
 /// caller to judge.
 ///
-/// What is no regular file, such as the pipe of a shell's process substitution, has no content of
-/// its own to protect.
+/// The same holds for a named pipe, into which its owner can write. The pipe of a shell's process
+/// substitution has no name by which others could open it.
 pub fn read_trusted(path: &Path) -> Result<TrustedFile, FileError> {
     let failed = |source: io::Error| FileError::system("read", path)(source);
     let named = rustix::fs::lstat(path).map_err(|error| failed(error.into()))?;
-    if is(&named, FileType::Symlink) {
-        check_owner(&named).map_err(|problem| FileError::untrusted(path, problem))?;
+    let is_ours =
+        |found: &Stat| check_owner(found).map_err(|problem| FileError::untrusted(path, problem));
+    if !is(&named, FileType::RegularFile) {
+        // Before it is opened: that would wait for a writer.
+        is_ours(&named)?;
     }
     let mut file = File::open(path).map_err(failed)?;
     let found = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
     let mut readable_by_others = None;
-    if is(&found, FileType::RegularFile) {
-        check_owner(&found).map_err(|problem| FileError::untrusted(path, problem))?;
+    if is(&found, FileType::RegularFile) || is_named_pipe(&file, &found) {
+        is_ours(&found)?;
         let mode = permissions(&found);
         if mode & 0o002 != 0 {
             let problem = format!("can be changed by every user (mode {mode:04o}): chmod o-w it");
@@ -168,6 +171,13 @@ fn create_at(folder: impl std::os::fd::AsFd, path: &Path) -> io::Result<File> {
 }
 
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Pipes without a name lie in a file system of their own.
+fn is_named_pipe(file: &File, found: &Stat) -> bool {
+    const PIPEFS_MAGIC: u64 = 0x5049_5045;
+    let file_system = || rustix::fs::fstatfs(file).map(|found| found.f_type as u64);
+    is(found, FileType::Fifo) && file_system() != Ok(PIPEFS_MAGIC)
+}
 
 /// Root can do everything anyway.
 fn check_owner(found: &Stat) -> Result<(), String> {

@@ -30,6 +30,12 @@ pub enum StorageError {
     /// Its file is not this user's alone.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Another user can change a file beside it.
+    #[error(
+        "{0} is not this user's alone, and SQLite would take keys from it: find out who made it, \
+         and remove it"
+    )]
+    Companion(PathBuf),
     /// What SQLite said.
     #[error("the database failed: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -53,9 +59,9 @@ impl Storage {
 
     /// Opens a file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
-        // SQLite gives the files that it makes beside it the same mode.
-        if let Some(warning) = transport::files::prepare(path)? {
-            tracing::warn!("{warning}");
+        secure(path)?;
+        for suffix in COMPANIONS {
+            secure_companion(path, suffix)?;
         }
         let in_use = |error| match error {
             StorageError::Sqlite(error)
@@ -79,7 +85,10 @@ impl Storage {
             connection.pragma_update(None, "journal_size_limit", MAX_IDLE_JOURNAL)?;
             prepare(connection)
         };
-        open().map_err(in_use)
+        let storage = open().map_err(in_use)?;
+        // SQLite makes a new one where it has removed the one that was there.
+        secure_companion(path, WRITE_AHEAD_LOG)?;
+        Ok(storage)
     }
 
     /// All that was kept.
@@ -117,6 +126,32 @@ impl Storage {
         let transaction = self.connection.transaction()?;
         Ok(Nonces::new(transaction, &mut self.unwritten))
     }
+}
+
+const WRITE_AHEAD_LOG: &str = "-wal";
+
+/// What SQLite reads beside a database when it opens it, whoever made it: pages that replace those
+/// of the database among them. Each is made here before, so that no other user can make it later.
+const COMPANIONS: [&str; 3] = ["-journal", WRITE_AHEAD_LOG, "-shm"];
+
+fn secure_companion(path: &Path, suffix: &str) -> Result<(), StorageError> {
+    // SQLite puts them beside the file that a link leads to.
+    let real = path.canonicalize();
+    let mut name = real.unwrap_or_else(|_| path.to_owned()).into_os_string();
+    name.push(suffix);
+    let path = PathBuf::from(name);
+    secure(&path).map_err(|error| match error {
+        StorageError::File(FileError::Untrusted { .. }) => StorageError::Companion(path),
+        other => other,
+    })
+}
+
+/// Makes a file for this user alone, or checks that the one that is there is.
+fn secure(path: &Path) -> Result<(), StorageError> {
+    if let Some(warning) = transport::files::prepare(path)? {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 fn prepare(mut connection: Connection) -> Result<Storage, StorageError> {

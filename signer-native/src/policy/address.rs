@@ -30,15 +30,21 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// Whether it is link-local, where clouds serve credentials to each process of a machine, in any
-/// form. Some clouds serve them over IPv6 at a unique local address as well.
+/// form. Some clouds serve them, or what leads to them, at other addresses as well.
 pub fn is_link_local(address: IpAddr) -> bool {
-    const METADATA: [Ipv6Addr; 2] = [
+    // Alibaba Cloud, Oracle Cloud, Azure (WireServer); AWS and Google Cloud in IPv6.
+    const METADATA: [Ipv4Addr; 3] = [
+        Ipv4Addr::new(100, 100, 100, 200),
+        Ipv4Addr::new(192, 0, 0, 192),
+        Ipv4Addr::new(168, 63, 129, 16),
+    ];
+    const METADATA_V6: [Ipv6Addr; 2] = [
         Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
         Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
     ];
     forms(address).any(|form| match form {
-        IpAddr::V4(form) => form.is_link_local(),
-        IpAddr::V6(form) => form.is_unicast_link_local() || METADATA.contains(&form),
+        IpAddr::V4(form) => form.is_link_local() || METADATA.contains(&form),
+        IpAddr::V6(form) => form.is_unicast_link_local() || METADATA_V6.contains(&form),
     })
 }
 
@@ -109,10 +115,21 @@ mod tests {
             "fe80::1",
             "febf::1",
             "fd00:ec2::254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::100.100.100.200",
         ] {
             assert!(is_link_local(text.parse().unwrap()), "{text}");
         }
-        for text in ["169.253.0.1", "fec0::1", "fd00:ec2::253", "127.0.0.1"] {
+        for text in [
+            "100.100.100.201",
+            "169.253.0.1",
+            "fec0::1",
+            "fd00:ec2::253",
+            "127.0.0.1",
+        ] {
             assert!(!is_link_local(text.parse().unwrap()), "{text}");
         }
     }

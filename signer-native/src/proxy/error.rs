@@ -133,7 +133,9 @@ impl Error {
                 Self::RegistryAddress(authority, registry.clone())
             }
             Barrier::Admin => Self::Guarded(authority, "the admin address of this process"),
-            Barrier::LinkLocal => Self::Guarded(authority, "at a link-local address"),
+            Barrier::LinkLocal => {
+                Self::Guarded(authority, "at a link-local or cloud metadata address")
+            }
             Barrier::Authority => Self::Authority,
             Barrier::LookUp(_) | Barrier::NoAddress => {
                 Self::Unreachable(authority, barrier.to_string())

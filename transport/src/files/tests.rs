@@ -264,8 +264,46 @@ fn a_configured_file_or_link_of_another_user_is_refused() {
     refused(read_trusted(&target), "belongs to the user with id 65534");
 }
 
+/// Its owner can write into it, and keep the start waiting by not writing.
+#[test]
+fn a_configured_pipe_of_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let outside = folder();
+    let (pipe, link) = (outside.path().join("pipe"), outside.path().join("link"));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    give_away(&pipe);
+    refused(read_trusted(&pipe), "belongs to the user with id 65534");
+    symlink(&pipe, &link).unwrap();
+    let writer = Command::new("sh")
+        .args(["-c", "echo theirs >\"$0\""])
+        .arg(&pipe)
+        .spawn();
+    refused(read_trusted(&link), "belongs to the user with id 65534");
+    assert!(writer.unwrap().wait().is_ok());
+}
+
 #[test]
 fn a_configured_pipe_is_read() {
+    let (mut pipe, writer) = io::pipe().unwrap();
+    io::Write::write_all(&mut { writer }, b"key").unwrap();
+    let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
+    // Whoever has made it, as in `sudo`: others cannot open it.
+    rustix::fs::fchown(
+        &pipe,
+        is_root().then(|| rustix::fs::Uid::from_raw(ANOTHER)),
+        None,
+    )
+    .unwrap();
+    assert_eq!(read_trusted(Path::new(&path)).unwrap().content, b"key");
+    assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
     assert!(
         read_trusted(Path::new("/dev/null"))
             .unwrap()

@@ -26,7 +26,7 @@ pub(in crate::proxy) enum Barrier {
     RegistryAddress(String),
     #[error("it is the admin address of this process")]
     Admin,
-    #[error("it has a link-local address")]
+    #[error("it has a link-local or cloud metadata address")]
     LinkLocal,
     #[error("the name cannot be looked up: {0}")]
     LookUp(#[from] io::Error),

@@ -87,7 +87,14 @@ impl Resolver {
 
 /// Whether an address is one of this machine's: of the loopback interface, or the one from which
 /// the system would connect to it. Nothing is sent.
+///
+/// Where it cannot be found out, above all for want of a descriptor, it counts as one: clients could
+/// use up the descriptors to get around a rule about this machine.
 pub(super) fn is_local(address: SocketAddr) -> bool {
+    is_local_by(address, |any| UdpSocket::bind((any, 0)))
+}
+
+fn is_local_by(address: SocketAddr, bind: impl FnOnce(IpAddr) -> io::Result<UdpSocket>) -> bool {
     let ip = address.ip().to_canonical();
     if ip.is_loopback() || ip.is_unspecified() {
         return true;
@@ -96,8 +103,10 @@ pub(super) fn is_local(address: SocketAddr) -> bool {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    let Ok(socket) = bind(any) else {
+        return true;
+    };
     let source = || {
-        let socket = UdpSocket::bind((any, 0))?;
         // A port of 0 cannot be connected to.
         socket.connect(match address {
             SocketAddr::V6(mut address) if ip.is_ipv6() => {
@@ -130,6 +139,12 @@ mod tests {
         for text in ["192.0.2.1:80", "[2001:db8::1]:80"] {
             assert!(!is_local(text.parse().unwrap()), "{text}");
         }
+    }
+
+    #[test]
+    fn without_descriptors_any_address_may_be_this_machines() {
+        let none = |_| Err(io::Error::from_raw_os_error(24));
+        assert!(is_local_by("192.0.2.1:80".parse().unwrap(), none));
     }
 
     #[tokio::test]
