@@ -25,13 +25,15 @@ pub fn token(
     };
     if cookies_enabled {
         let cookies = head.get_all("cookie");
-        for token in cookies.iter().flat_map(|value| in_cookies(value)) {
-            let token = str::from_utf8(token)
-                .map_err(|_| Refusal::Malformed("the cookie access_token is not text"))?;
-            match &found {
-                Some(other) if other != token => return Err(Refusal::SeveralTokens),
-                Some(_) => {}
-                None => found = Some(bounded(token, max_size)?.to_owned()),
+        let cookies = || cookies.iter().flat_map(|value| in_cookies(value));
+        let ours = cookies().find(|cookie| cookie.name == COOKIE.as_bytes());
+        if let (None, Some(cookie)) = (&found, ours) {
+            found = Some(bounded(cookie.text()?, max_size)?.to_owned());
+        }
+        for cookie in cookies() {
+            let token = cookie.text()?;
+            if found.as_ref().is_some_and(|found| found != token) {
+                return Err(Refusal::SeveralTokens);
             }
         }
     }
@@ -94,7 +96,8 @@ fn in_authorization(value: &[u8], max_size: usize) -> Result<Option<String>, Ref
     if value.contains(',') {
         return Err(Refusal::SeveralTokens);
     }
-    let Some((scheme, credentials)) = value.split_once(' ') else {
+    // RFC 9110 §11.4 says spaces; some split at a tab as well.
+    let Some((scheme, credentials)) = value.split_once([' ', '\t']) else {
         return Ok(None);
     };
     let credentials = credentials.trim();
@@ -126,9 +129,23 @@ fn in_basic(credentials: &str) -> Option<String> {
     (user == BASIC_USER).then(|| password.to_owned())
 }
 
+/// A cookie that is the one with the token to the upstream, at least.
+struct Cookie<'a> {
+    name: &'a [u8],
+    token: &'a [u8],
+}
+
+impl<'a> Cookie<'a> {
+    fn text(&self) -> Result<&'a str, Refusal> {
+        let malformed = || Refusal::Malformed("the cookie access_token is not text");
+        str::from_utf8(self.token).map_err(|_| malformed())
+    }
+}
+
 /// RFC 6265 §4.2.1, and what servers take for the same: many ignore white space around names and
-/// values. What the upstream would take for a token must be one here.
-fn in_cookies(value: &[u8]) -> Vec<&[u8]> {
+/// values, some the case of names, and PHP makes underscores of other characters. What the upstream
+/// would take for a token must be one here.
+fn in_cookies(value: &[u8]) -> Vec<Cookie<'_>> {
     let pairs = value.split(|byte| *byte == b';').filter_map(|pair| {
         let end = pair.iter().position(|byte| *byte == b'=')?;
         let (name, value) = pair.split_at_checked(end)?;
@@ -136,9 +153,20 @@ fn in_cookies(value: &[u8]) -> Vec<&[u8]> {
         Some((name.trim_ascii(), value.trim_ascii()))
     });
     pairs
-        .filter(|(name, value)| *name == COOKIE.as_bytes() && !value.is_empty())
-        .map(|(_, value)| without_quotes(value))
+        .filter(|(name, value)| resembles_ours(name) && !value.is_empty())
+        .map(|(name, value)| Cookie {
+            name,
+            token: without_quotes(value),
+        })
         .collect()
+}
+
+fn resembles_ours(name: &[u8]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b' ' | b'.' | b'[' => b'_',
+        other => other.to_ascii_lowercase(),
+    };
+    name.iter().map(plain).eq(COOKIE.bytes())
 }
 
 fn without_quotes(mut value: &[u8]) -> &[u8] {
@@ -267,6 +295,49 @@ mod tests {
             ("cookie", "access_token=a.b.c"),
         ];
         assert_eq!(with(&equal).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn no_second_token_rides_along_with_a_verified_cookie() {
+        for name in [
+            "access_token ",
+            "access_token\t",
+            "Access_Token",
+            "access.token",
+            "access token",
+            "access[token",
+        ] {
+            for order in [true, false] {
+                let (good, other) = ("access_token=a.b.c", format!("{name}=d.e.f"));
+                let cookie = match order {
+                    true => format!("{good}; {other}"),
+                    false => format!("{other}; {good}"),
+                };
+                let fields = [("cookie", cookie.as_str())];
+                assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{cookie}");
+            }
+            let alone = format!("{name}=d.e.f");
+            let found = with(&[("cookie", &alone)]);
+            let is_ours = name.trim_end() == "access_token";
+            let expected = match is_ours {
+                true => Ok("d.e.f".to_owned()),
+                false => Err(Refusal::MissingToken),
+            };
+            assert_eq!(found, expected, "{name}");
+            let stripped = strip(&Fields::of(&[("cookie", &alone)]), true);
+            assert_eq!(stripped.len(), 1, "{name}");
+            let unverified = strip_unverified(&Fields::of(&[("cookie", &alone)]), true);
+            assert_eq!(unverified.len(), 1, "{name}");
+        }
+        for value in ["Bearer\td.e.f", "bearer \td.e.f"] {
+            let fields = [("authorization", value), ("cookie", "access_token=a.b.c")];
+            assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{value}");
+        }
+        let others = [(
+            "cookie",
+            "access_tokens=1; my_access_token=2; access_token=a.b.c",
+        )];
+        assert_eq!(with(&others).unwrap(), "a.b.c");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Handover {
 
     /// Whether a header field, named in lower case, is ours to set or could be taken for one: what
     /// a client sends under such a name must never reach the upstream. To some (CGI, WSGI) `-` and
-    /// `_` are the same.
+    /// `_` are the same, to some servers of CGI all that is neither letter nor digit.
     pub fn reserves(&self, name: &str) -> bool {
         self.own_headers().any(|own| are_alike(own, name))
     }
@@ -100,9 +100,12 @@ impl Handover {
 }
 
 /// Whether two names in lower case are the same to a server that makes no difference between `-`
-/// and `_`.
+/// and `_`, or between all that is neither letter nor digit.
 fn are_alike(one: &str, other: &str) -> bool {
-    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let dashed = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => byte,
+        false => b'-',
+    };
     one.bytes().map(dashed).eq(other.bytes().map(dashed))
 }
 
@@ -267,6 +270,9 @@ mod tests {
             "x-user_name",
             "x-jwt-payload",
             "x_jwt_payload",
+            "x.user.name",
+            "x!user~name",
+            "x-jwt.payload",
         ] {
             assert!(handover.reserves(name), "{name}");
         }

@@ -208,12 +208,14 @@ fn has_call(payload: &[u8]) -> bool {
     claims.is_none_or(|claims| claims.call.is_some())
 }
 
+/// By way of a map: serde would take a list of the members' values as well. No member stands there
+/// twice, which [`Token::parse`] refuses.
 fn claimed_call(payload: &[u8]) -> Option<RegistryCall> {
-    let claims: ClaimOf<RegistryCall> = serde_json::from_slice(payload).ok()?;
-    claims.call
+    let claims: ClaimOf<Map<String, Value>> = serde_json::from_slice(payload).ok()?;
+    serde_json::from_value(Value::Object(claims.call?)).ok()
 }
 
-/// serde refuses a claim, and a member of one, that stands there twice.
+/// serde refuses a claim that stands there twice.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct ClaimOf<T> {

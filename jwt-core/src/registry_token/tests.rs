@@ -189,6 +189,19 @@ fn the_claim_is_exact() {
         with("rotation", json!("60")),
         with("method", json!(["PUT"])),
         with("method", json!("put")),
+        // The values in the order of the members.
+        exact.as_object().unwrap().values().cloned().collect(),
+        {
+            let RegistryCall {
+                method,
+                service,
+                kid,
+                expiration,
+                rotation,
+                body_sha256,
+            } = call();
+            json!([method, service, kid, expiration, rotation, body_sha256])
+        },
     ] {
         let compact = token(&TYPE.into(), Some(&claim));
         assert!(refusal(&compact, Accepted::Bound).is_some(), "{claim}");
