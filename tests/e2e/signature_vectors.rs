@@ -113,10 +113,10 @@ fn questions(json: &str, algorithm: Algorithm) -> Vec<Question> {
 }
 
 fn bytes(hex: &Value) -> Vec<u8> {
-    let hex = hex.as_str().unwrap();
-    let pairs = (0..hex.len()).step_by(2);
+    let (pairs, _) = hex.as_str().unwrap().as_bytes().as_chunks::<2>();
     pairs
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .iter()
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect()
 }
 
