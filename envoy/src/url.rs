@@ -2,6 +2,7 @@
 
 use http::Uri;
 use jwt_core::authority::HostAndPort;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -115,10 +116,11 @@ impl HttpUrl {
 }
 
 impl Upstream {
-    /// Takes a URL, or `unix:` and the path of a socket, apart.
+    /// Takes a URL, or `unix:` and the path of a socket, apart. A WebSocket begins as HTTP
+    /// (RFC 6455 §3), so `ws` and `wss` mean `http` and `https`.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         match text.strip_prefix("unix:") {
-            None => HttpUrl::parse(text).map(Self::Http),
+            None => HttpUrl::parse(&with_http_scheme(text)).map(Self::Http),
             Some("") => Err(UrlError::Invalid),
             Some(path) => {
                 let path = std::path::absolute(Path::new(path));
@@ -134,6 +136,17 @@ impl Upstream {
             Self::Unix(_) => "/",
         }
     }
+}
+
+/// RFC 3986 §3.1: schemes are case-insensitive.
+fn with_http_scheme(text: &str) -> Cow<'_, str> {
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "ws" => "http",
+        "wss" => "https",
+        _ => return text.into(),
+    };
+    format!("{scheme}:{rest}").into()
 }
 
 #[cfg(test)]
@@ -173,6 +186,20 @@ mod tests {
             Upstream::parse("http://localhost/"),
             Ok(Upstream::Http(_))
         ));
+    }
+
+    #[test]
+    fn an_upstream_may_be_named_as_one_of_websockets() {
+        for (text, same) in [
+            ("ws://host/path", "http://host/path"),
+            ("wss://host", "https://host"),
+            ("WSS://host:9", "https://host:9"),
+        ] {
+            assert_eq!(Upstream::parse(text), Upstream::parse(same), "{text}");
+            assert!(Upstream::parse(text).is_ok(), "{text}");
+            assert!(HttpUrl::parse(text).is_err(), "{text}");
+        }
+        assert!(Upstream::parse("wsx://host").is_err());
     }
 
     #[test]

@@ -12,32 +12,37 @@ const BASIC_USER: &str = "oauth2";
 /// The cookie that may carry a token.
 const COOKIE: &str = "access_token";
 
-/// The one token of a request: in the Authorization header, or in a cookie where that is enabled.
-/// One of more than `max_size` bytes is refused before it is decoded or copied.
+/// The one token of a request: in the Authorization header, or else in a cookie where that is
+/// enabled. One of more than `max_size` bytes is refused before it is decoded or copied.
 pub fn token(
     head: &dyn RequestHead,
     cookies_enabled: bool,
     max_size: usize,
 ) -> Result<String, Refusal> {
-    let mut found = match head.get("authorization") {
-        Some(value) => in_authorization(&value, max_size)?,
-        None => None,
-    };
-    if cookies_enabled {
-        let cookies = head.get_all("cookie");
-        let cookies = || cookies.iter().flat_map(|value| in_cookies(value));
-        let ours = cookies().find(|cookie| cookie.name == COOKIE.as_bytes());
-        if let (None, Some(cookie)) = (&found, ours) {
-            found = Some(bounded(cookie.text()?, max_size)?.to_owned());
-        }
-        for cookie in cookies() {
-            let token = cookie.text()?;
-            if found.as_ref().is_some_and(|found| found != token) {
-                return Err(Refusal::SeveralTokens);
-            }
+    if let Some(token) = in_header(head, max_size)? {
+        return Ok(token);
+    }
+    if !cookies_enabled {
+        return Err(Refusal::MissingToken);
+    }
+    let cookies = head.get_all("cookie");
+    let cookies = || cookies.iter().flat_map(|value| in_cookies(value));
+    let ours = cookies().find(|cookie| cookie.name == COOKIE.as_bytes());
+    let token = ours.ok_or(Refusal::MissingToken)?.text()?;
+    let token = bounded(token, max_size)?;
+    for cookie in cookies() {
+        if cookie.text()? != token {
+            return Err(Refusal::SeveralTokens);
         }
     }
-    found.ok_or(Refusal::MissingToken)
+    Ok(token.to_owned())
+}
+
+fn in_header(head: &dyn RequestHead, max_size: usize) -> Result<Option<String>, Refusal> {
+    match head.get("authorization") {
+        Some(value) => in_authorization(&value, max_size),
+        None => Ok(None),
+    }
 }
 
 /// A field that had the token in it.
@@ -52,26 +57,39 @@ pub struct Stripped {
 /// The fields that carry the token, without it; other credentials stay.
 pub fn strip(head: &dyn RequestHead, cookies_enabled: bool) -> Vec<Stripped> {
     let mut stripped = Vec::new();
-    let authorization = head.get("authorization");
-    let has_token = |value: Vec<u8>| matches!(in_authorization(&value, usize::MAX), Ok(Some(_)));
-    if authorization.is_some_and(has_token) {
+    if has_token_in_header(head) {
         stripped.push(Stripped {
             name: "authorization",
             value: None,
         });
     }
-    let cookies = if cookies_enabled {
-        head.get_all("cookie")
-    } else {
-        Vec::new()
-    };
-    if cookies.iter().any(|value| !in_cookies(value).is_empty()) {
-        stripped.push(Stripped {
-            name: "cookie",
-            value: other_cookies(&cookies),
-        });
+    if cookies_enabled {
+        stripped.extend(strip_cookie(head));
     }
     stripped
+}
+
+/// The cookie of a request whose token is in the Authorization header.
+pub fn strip_beside(head: &dyn RequestHead) -> Option<Stripped> {
+    has_token_in_header(head).then(|| strip_cookie(head))?
+}
+
+fn has_token_in_header(head: &dyn RequestHead) -> bool {
+    matches!(in_header(head, usize::MAX), Ok(Some(_)))
+}
+
+fn strip_cookie(head: &dyn RequestHead) -> Option<Stripped> {
+    let cookies = head.get_all("cookie");
+    let pairs = cookies
+        .iter()
+        .flat_map(|value| value.split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii);
+    let (ours, others): (Vec<_>, Vec<_>) = pairs.partition(|pair| resembles_ours(name_of(pair)));
+    let others: Vec<_> = others.into_iter().filter(|it| !it.is_empty()).collect();
+    (!ours.is_empty()).then(|| Stripped {
+        name: "cookie",
+        value: (!others.is_empty()).then(|| others.join(b"; ".as_slice())),
+    })
 }
 
 /// The same for credentials that are not looked at: nothing stays of an Authorization, whatever is
@@ -143,7 +161,7 @@ impl<'a> Cookie<'a> {
 }
 
 /// RFC 6265 §4.2.1, and what servers take for the same: many ignore white space around names and
-/// values, some the case of names, and PHP makes underscores of other characters. What the upstream
+/// values, some the case of names, some decode names, and PHP makes underscores of other characters. What the upstream
 /// would take for a token must be one here.
 fn in_cookies(value: &[u8]) -> Vec<Cookie<'_>> {
     let pairs = value.split(|byte| *byte == b';').filter_map(|pair| {
@@ -161,12 +179,20 @@ fn in_cookies(value: &[u8]) -> Vec<Cookie<'_>> {
         .collect()
 }
 
+fn name_of(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
 fn resembles_ours(name: &[u8]) -> bool {
+    let name: Vec<u8> = percent_encoding::percent_decode(name).collect();
     let plain = |byte: &u8| match byte {
-        b' ' | b'.' | b'[' => b'_',
+        b' ' | b'.' | b'[' | b'+' => b'_',
         other => other.to_ascii_lowercase(),
     };
-    name.iter().map(plain).eq(COOKIE.bytes())
+    without_quotes(name.trim_ascii())
+        .iter()
+        .map(plain)
+        .eq(COOKIE.bytes())
 }
 
 fn without_quotes(mut value: &[u8]) -> &[u8] {
@@ -177,17 +203,6 @@ fn without_quotes(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
-}
-
-fn other_cookies(values: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let pairs = values
-        .iter()
-        .flat_map(|value| value.split(|byte| *byte == b';'));
-    let others = pairs
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && in_cookies(pair).is_empty());
-    let others: Vec<_> = others.collect();
-    (!others.is_empty()).then(|| others.join(b"; ".as_slice()))
 }
 
 #[cfg(test)]
@@ -201,17 +216,17 @@ mod tests {
         token(&Fields::of(fields), true, MAX_SIZE)
     }
 
-    fn in_header(value: &str) -> Result<String, Refusal> {
+    fn in_field(value: &str) -> Result<String, Refusal> {
         with(&[("authorization", value)])
     }
 
     #[test]
     fn the_token_follows_the_scheme() {
         for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c "] {
-            assert_eq!(in_header(value).unwrap(), "a.b.c");
+            assert_eq!(in_field(value).unwrap(), "a.b.c");
         }
         let basic = format!("Basic {}", STANDARD.encode("oauth2:a.b.c"));
-        assert_eq!(in_header(&basic).unwrap(), "a.b.c");
+        assert_eq!(in_field(&basic).unwrap(), "a.b.c");
     }
 
     #[test]
@@ -226,7 +241,7 @@ mod tests {
             "a.b.c",
             &other_user,
         ] {
-            assert_eq!(in_header(value), Err(Refusal::MissingToken), "{value}");
+            assert_eq!(in_field(value), Err(Refusal::MissingToken), "{value}");
         }
         let bytes = Fields(vec![("authorization".into(), b"Bearer \xff".to_vec())]);
         assert!(matches!(
@@ -279,8 +294,8 @@ mod tests {
     fn two_different_tokens_are_refused_and_two_equal_ones_are_one() {
         for fields in [
             [
-                ("authorization", "Bearer a.b.c"),
-                ("cookie", "access_token=d.e.f"),
+                ("cookie", "access_token=a.b.c; access_token=d.e.f"),
+                ("x", ""),
             ],
             [
                 ("cookie", "access_token=a.b.c"),
@@ -290,11 +305,59 @@ mod tests {
         ] {
             assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{fields:?}");
         }
-        let equal = [
-            ("authorization", "Bearer a.b.c"),
+        let equal = [("cookie", "access_token=a.b.c"); 2];
+        assert_eq!(with(&equal).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn beside_an_authorization_no_cookie_is_looked_at() {
+        let large = format!("access_token={}", "x".repeat(MAX_SIZE + 1));
+        for cookie in ["access_token=stale", "access_token=a.b.c", "=", &large] {
+            let fields = [("authorization", "Bearer a.b.c"), ("cookie", cookie)];
+            assert_eq!(with(&fields).unwrap(), "a.b.c", "{cookie}");
+        }
+        // One that carries no token leaves it to the cookie.
+        let fields = [
+            ("authorization", "Basic eDp5"),
             ("cookie", "access_token=a.b.c"),
         ];
-        assert_eq!(with(&equal).unwrap(), "a.b.c");
+        assert_eq!(with(&fields).unwrap(), "a.b.c");
+    }
+
+    #[test]
+    fn a_cookie_beside_a_good_authorization_does_not_go_on() {
+        let beside = |cookies: &[&str]| {
+            let mut fields = vec![("authorization", "Bearer a.b.c")];
+            fields.extend(cookies.iter().map(|cookie| ("cookie", *cookie)));
+            strip_beside(&Fields::of(&fields)).map(|stripped| stripped.value)
+        };
+        for name in [
+            "access_token",
+            "access_token ",
+            "Access_Token",
+            "access%5Ftoken",
+            "access%5ftoken",
+            "\"access_token\"",
+            "access.token",
+            "access token",
+        ] {
+            let cookie = format!("a=b; {name}=x; c=d");
+            assert_eq!(
+                beside(&[&cookie]),
+                Some(Some(b"a=b; c=d".to_vec())),
+                "{name}"
+            );
+            assert_eq!(beside(&[&format!("{name}=")]), Some(None), "{name}");
+        }
+        assert_eq!(
+            beside(&["a=b", "access_token=x"]),
+            Some(Some(b"a=b".to_vec()))
+        );
+        assert_eq!(beside(&["a=b; xaccess_token=x"]), None);
+        assert_eq!(beside(&[]), None);
+        // Here the cookie is what has been verified.
+        let only = Fields::of(&[("cookie", "access_token=a.b.c")]);
+        assert_eq!(strip_beside(&only), None);
     }
 
     #[test]
@@ -331,7 +394,7 @@ mod tests {
         }
         for value in ["Bearer\td.e.f", "bearer \td.e.f"] {
             let fields = [("authorization", value), ("cookie", "access_token=a.b.c")];
-            assert_eq!(with(&fields), Err(Refusal::SeveralTokens), "{value}");
+            assert_eq!(with(&fields).unwrap(), "d.e.f", "{value}");
         }
         let others = [(
             "cookie",
@@ -355,12 +418,12 @@ mod tests {
             assert_eq!(of(&larger), Err(Refusal::TooLarge));
         }
         let basic = |token: &str| STANDARD.encode(format!("oauth2:{token}"));
-        let basic = |token: &str| in_header(&format!("Basic {}", basic(token)));
+        let basic = |token: &str| in_field(&format!("Basic {}", basic(token)));
         assert_eq!(basic(&largest), Ok(largest));
         assert_eq!(basic(&"x".repeat(MAX_SIZE + 3)), Err(Refusal::TooLarge));
         // What is not decoded is not looked at either.
         assert_eq!(
-            in_header(&format!("Basic {}", "!".repeat(200))),
+            in_field(&format!("Basic {}", "!".repeat(200))),
             Err(Refusal::TooLarge)
         );
     }

@@ -108,14 +108,27 @@ impl Gate {
         if !self.handover.has_own_headers() {
             return Vec::new();
         }
-        let mut names = head.names();
-        names.retain(|name| self.handover.reserves(name));
-        names
+        let mut reserved = Vec::new();
+        for name in head.names() {
+            // A client may send one of them a thousand times.
+            if self.handover.reserves(&name) && !reserved.contains(&name) {
+                reserved.push(name);
+            }
+        }
+        reserved
     }
 
     /// The fields of a request that carries its token, once the token is taken out of them.
     pub fn without_token(&self, head: &dyn RequestHead) -> Vec<credentials::Stripped> {
         credentials::strip(head, self.access.cookies_enabled)
+    }
+
+    /// The fields of a request whose token goes on, without what could be taken for another one:
+    /// beside an Authorization no cookie has been looked at.
+    pub fn without_others(&self, head: &dyn RequestHead) -> Vec<credentials::Stripped> {
+        let enabled = self.access.cookies_enabled;
+        let stripped = enabled.then(|| credentials::strip_beside(head)).flatten();
+        stripped.into_iter().collect()
     }
 
     /// The longest token that is looked at.
@@ -273,7 +286,7 @@ impl Gate {
     fn redirect_from(&self, head: &dyn RequestHead) -> Option<String> {
         self.access.auth_redirect_url.as_ref()?;
         let follows = !request::is_upgrade(head) && !request::is_cors_preflight(head);
-        follows.then(|| request::url(head))
+        follows.then(|| request::url(head, &self.access))
     }
 
     fn machine(&mut self) -> Machine<'_> {

@@ -90,7 +90,7 @@ impl Handover {
         }
         let claims: Map<String, Value> = serde_json::from_slice(payload).unwrap_or_default();
         let of_claims = self.claim_to_headers.iter().filter_map(|claim| {
-            let value = field_value(claims.get(&claim.claim_name)?)?;
+            let value = field_value(claim_named(&claims, &claim.claim_name)?)?;
             Some((claim.header_name.as_str(), value))
         });
         let whole = self.forward_payload_header.as_deref();
@@ -107,6 +107,19 @@ fn are_alike(one: &str, other: &str) -> bool {
         false => b'-',
     };
     one.bytes().map(dashed).eq(other.bytes().map(dashed))
+}
+
+/// The claim of this name, or what a path of names with dots between leads to. A name may have dots
+/// in it, as URLs have: the longest that is there counts.
+fn claim_named<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    if let Some(claim) = claims.get(name) {
+        return Some(claim);
+    }
+    name.rmatch_indices('.').find_map(|(at, _)| {
+        let (first, rest) = name.split_at_checked(at)?;
+        let inner = claims.get(first)?.as_object()?;
+        claim_named(inner, rest.strip_prefix('.')?)
+    })
 }
 
 /// What stands for itself in no value: what separates the elements of a list, and what a field
@@ -177,6 +190,54 @@ mod tests {
             handover.headers(payload),
             expected.map(|(n, v)| (n, v.to_owned()))
         );
+    }
+
+    #[test]
+    fn names_with_dots_reach_into_objects() {
+        let claims = json!({
+            "realm_access": {"roles": ["a", "b"], "n": {"m": 1}},
+            "resource_access": {"my.app": {"roles": ["c"]}},
+            "https://idp.example/roles": "url",
+            "https://idp.example/org": {"id": 7},
+            "a.b": "literal",
+            "a": {"b": "nested", "c": null},
+            "x.y": 1,
+            "x": {"y": {"z": "deep"}},
+            "text": "no object",
+            "list": [{"roles": 1}],
+        });
+        let payload = claims.to_string();
+        let value = |name: &str| {
+            let handover = handover(&[name]);
+            let field = handover.headers(payload.as_bytes()).pop();
+            field.map(|(_, value)| value)
+        };
+        for (name, expected) in [
+            ("realm_access.roles", "a,b"),
+            ("realm_access.n.m", "1"),
+            ("resource_access.my.app.roles", "c"),
+            ("https://idp.example/roles", "url"),
+            ("https://idp.example/org.id", "7"),
+            // A name that is there counts, whatever it could mean as a path.
+            ("a.b", "literal"),
+            ("x.y.z", "deep"),
+        ] {
+            assert_eq!(value(name).as_deref(), Some(expected), "{name}");
+        }
+        for absent in [
+            "realm_access.absent",
+            "realm_access.",
+            ".roles",
+            ".",
+            "..",
+            "a.c",
+            "text.length",
+            "list.0",
+            "list.roles",
+            "realm_access.roles.0",
+        ] {
+            assert_eq!(value(absent), None, "{absent}");
+        }
     }
 
     /// What a claim becomes; none where it has no field.

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
 use jwtproxy_tests::client::{Answer, Prepared, exchange_bytes};
 use jwtproxy_tests::own_envoy::OwnEnvoy;
+use jwtproxy_tests::raw_upstream::{RawUpstream, ok};
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
 use jwtproxy_tests::upstream::Upstream;
@@ -280,23 +281,54 @@ async fn a_token_may_come_as_a_password_or_where_enabled_in_a_cookie() {
     let answer = send(&verifier, "GET", "/", &[("cookie", &cookie)]).await;
     assert_eq!(answer.code(), 200, "{answer:?}");
 
-    let (bearer, cookie) = (tokens::good(), tokens::good());
-    let two = [
-        ("authorization", &*format!("Bearer {bearer}")),
-        ("cookie", &*format!("access_token={cookie}")),
-    ];
-    let answer = send(&verifier, "GET", "/", &two).await;
+    let (one, other) = (tokens::good(), tokens::good());
+    let two = format!("access_token={one}; access_token={other}");
+    let answer = send(&verifier, "GET", "/", &[("cookie", &two)]).await;
     assert_eq!(answer.code(), 403);
     assert!(answer.body.contains("more than one token"), "{answer:?}");
     assert_eq!(
         answer.headers["www-authenticate"],
         "Bearer error=\"invalid_request\""
     );
-    let same = [two[0], ("cookie", &*format!("access_token={bearer}"))];
-    assert_eq!(send(&verifier, "GET", "/", &same).await.code(), 200);
+    let same = format!("access_token={one}; access_token={one}");
+    let answer = send(&verifier, "GET", "/", &[("cookie", &same)]).await;
+    assert_eq!(answer.code(), 200, "{answer:?}");
 
     let without_cookies = Verifier::start(&upstream, &registry, "").await;
-    let answer = send(&without_cookies, "GET", "/", &two[1..]).await;
+    let answer = send(&without_cookies, "GET", "/", &[("cookie", &two)]).await;
     assert_eq!(answer.code(), 403, "{answer:?}");
     assert_eq!(answer.headers["www-authenticate"], "Bearer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_beside_a_good_authorization_is_not_looked_at_and_does_not_arrive() {
+    let upstream = RawUpstream::start(|_| ok("ok")).await;
+    let registry = TestRegistry::start().await;
+    let cookies = "cookies_enabled: true";
+    let verifier = Verifier::start_before(upstream.address(), &registry, cookies).await;
+    let stale = tokens::with_claim("exp", 1.into());
+    for name in [
+        "access_token",
+        "Access_Token",
+        "access_token ",
+        "access%5Ftoken",
+    ] {
+        let token = tokens::good();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Cookie: a=b; {name}={stale}; c=d\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let answer = exchange_bytes(verifier.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        let request = upstream.received().pop().unwrap();
+        assert_eq!(request.values("cookie"), ["a=b; c=d"], "{name}");
+        assert_eq!(request.values("authorization").len(), 1);
+    }
+    let token = tokens::good();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {stale}\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    let answer = exchange_bytes(verifier.address(), request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer:?}");
 }

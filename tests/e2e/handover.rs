@@ -2,7 +2,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Request;
 use jwt_core::testing::TestSigner;
-use jwtproxy_tests::client::{Answer, Prepared};
+use jwtproxy_tests::client::{Answer, Prepared, exchange_bytes};
+use jwtproxy_tests::raw_upstream::{RawUpstream, ok};
 use jwtproxy_tests::registry::TestRegistry;
 use jwtproxy_tests::tokens;
 use jwtproxy_tests::upstream::Upstream;
@@ -191,4 +192,28 @@ async fn credentials_that_are_not_verified_stop_here_if_so_configured() {
         let answer = send(&verifier, "/", &[("authorization", &bearer)]).await;
         assert_eq!(received(&answer), [format!("authorization: {bearer}")]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_inside_an_object_has_a_field_of_its_own() {
+    let extra = "claim_to_headers:\n- {claim_name: realm_access.roles, header_name: x-roles}\n\
+                 - {claim_name: \"https://idp.example/org\", header_name: x-org}";
+    let (upstream, registry) = (
+        RawUpstream::start(|_| ok("ok")).await,
+        TestRegistry::start().await,
+    );
+    let verifier = Verifier::start_before(upstream.address(), &registry, extra).await;
+    let mut claims = tokens::good_claims();
+    claims["realm_access"] = json!({"roles": ["a", "b"]});
+    claims["https://idp.example/org"] = "acme".into();
+    let token = TestSigner::service().sign(&claims);
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Roles: admin\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    let answer = exchange_bytes(verifier.address(), request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    let received = upstream.received().pop().unwrap();
+    assert_eq!(received.values("x-roles"), ["a,b"]);
+    assert_eq!(received.values("x-org"), ["acme"]);
 }

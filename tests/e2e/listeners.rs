@@ -83,3 +83,36 @@ async fn a_socket_that_somebody_uses_and_a_file_that_is_none_are_left_alone() {
     assert!(std::os::unix::net::UnixStream::connect(&live).is_ok());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_file_with_urls_and_keys_of_the_fork_starts() {
+    let (upstream, registry) = (Upstream::start().await, TestRegistry::start().await);
+    let yaml = format!(
+        r#"
+jwtproxy:
+  verifier_proxies:
+  - listen_addr: http://127.0.0.1:0
+    verifier:
+      upstream: "ws://{}/"
+      audience: {AUDIENCE}
+      cookie_path: /app
+      public_base_path: /app
+      key_server: {{type: keyregistry, options: {{registry: "{}"}}}}
+"#,
+        upstream.address(),
+        registry.url()
+    );
+    let jwtproxy = Jwtproxy::start(&yaml, &[], &[]).await;
+    let bearer = format!("Bearer {}", tokens::good());
+    let answer = client::get(jwtproxy.verifiers[0], "/path", Some(&bearer)).await;
+    assert_eq!(answer.code(), 200, "{answer:?}");
+    for words in ["cookie_path has no effect", "set trusted_hops"] {
+        assert!(jwtproxy.log().contains(words), "{}", jwtproxy.log());
+    }
+
+    let secure = yaml.replace("http://127.0.0.1:0", "https://127.0.0.1:0");
+    let finished = Jwtproxy::run_with(&secure, &[], &[]).await;
+    assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
+    let words = "\"listen_addr\": https takes \"key_file\" and \"crt_file\"";
+    assert!(finished.stderr.contains(words), "{}", finished.stderr);
+}

@@ -68,6 +68,8 @@ mod old_clients;
 mod other_plugins;
 /// HTTP in all its versions, and what lives on top of it.
 mod protocols;
+/// What a request says of the proxies it came through.
+mod proxies_in_front;
 /// Errors that Envoy makes: each has a reason in its body.
 mod reasons;
 /// What the log says of refusals, and how much of it.

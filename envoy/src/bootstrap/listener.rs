@@ -86,6 +86,7 @@ fn address(listen: &ListenAddress) -> Value {
 }
 
 fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<'_>) -> Value {
+    let trusted_hops = verifier.rules.access.trusted_hops;
     let filter = json!({
         "name": "jwtproxy",
         "typed_config": wasm_filter(&filter_config(index, verifier, files), files.filter_wasm),
@@ -104,9 +105,10 @@ fn http_connection_manager(index: usize, verifier: &VerifierProxy, files: Files<
         "normalize_path": true,
         "merge_slashes": true,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-        // The peer's address counts, not what it says of itself.
+        // The peer's address counts, not what it says of itself, unless it is a trusted proxy.
         "use_remote_address": true,
-        "early_header_mutation_extensions": forwarded::sanitizer(0),
+        "xff_num_trusted_hops": trusted_hops,
+        "early_header_mutation_extensions": forwarded::sanitizer(trusted_hops),
         // The upstream's responses pass as they are.
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": false,

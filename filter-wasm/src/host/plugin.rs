@@ -136,9 +136,11 @@ impl Plugin {
         if handover.claims_in_filter_state {
             let _ = hostcalls::set_property(vec![CLAIMS_PROPERTY], Some(token.payload()));
         }
-        if !handover.forward {
-            replace(gate.without_token(&HostHead::default()));
-        }
+        let head = HostHead::default();
+        replace(match handover.forward {
+            true => gate.without_others(&head),
+            false => gate.without_token(&head),
+        });
     }
 
     fn remove_reserved_headers(&self) {

@@ -59,6 +59,10 @@ pub struct Access {
     pub cookies_enabled: bool,
     /// Where requests without a good token are redirected to.
     pub auth_redirect_url: Option<String>,
+    /// How many proxies in front are trusted in what they say of the request.
+    pub trusted_hops: u32,
+    /// What a proxy in front has taken off the path: begins with a slash and does not end with one.
+    pub public_base_path: Option<String>,
 }
 
 /// Reads the keys that are the same in the YAML file and in the filter's JSON.
@@ -173,7 +177,13 @@ fn access(section: &mut Section<'_>) -> Option<Access> {
     let redirect = section
         .field("auth_redirect_url")
         .or(None, |value| absolute_url(value).map(Some));
+    let trusted_hops = section
+        .field("trusted_hops")
+        .or(0, reader::integer(0..=100));
+    let base_path = section.field("public_base_path").or(None, base_path);
     Some(Access {
+        trusted_hops: trusted_hops?,
+        public_base_path: base_path?,
         excludes: excludes?,
         allow_cors_preflight: preflight?,
         cookies_enabled: cookies? | auth_cookies?,
@@ -197,6 +207,14 @@ fn absolute_url(value: &Value) -> Result<String, Expected> {
     });
     url.map(str::to_owned)
         .ok_or_else(|| "an http or https URL".into())
+}
+
+/// The path of a URL. An empty one and `/` are none.
+fn base_path(value: &Value) -> Result<Option<String>, Expected> {
+    let is_of_path = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
+    let path = value.as_str().filter(|path| path.bytes().all(is_of_path));
+    let path = path.ok_or("a path such as /app")?.trim_matches('/');
+    Ok((!path.is_empty()).then(|| format!("/{path}")))
 }
 
 fn handover(section: &mut Section<'_>) -> Option<Handover> {
@@ -291,6 +309,8 @@ pub(super) fn write(rules: &Rules, into: &mut Map<String, Value>) {
         ("allow_cors_preflight", json!(access.allow_cors_preflight)),
         ("cookies_enabled", json!(access.cookies_enabled)),
         ("auth_redirect_url", json!(access.auth_redirect_url)),
+        ("trusted_hops", json!(access.trusted_hops)),
+        ("public_base_path", json!(access.public_base_path)),
         ("forward", json!(handover.forward)),
         ("forward_unverified", json!(handover.forward_unverified)),
         (

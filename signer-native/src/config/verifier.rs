@@ -1,6 +1,6 @@
 //! `jwtproxy.verifier_proxies[]`.
 
-use super::address::listen;
+use super::address::{Scheme, listen_or_url};
 use super::file::{read_named, read_secret_with_path, read_with_path};
 use envoy::certificate::{certificate_key, check_pair, private_key};
 use envoy::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, UrlError, VerifierProxy};
@@ -10,16 +10,30 @@ use jwt_core::config::verifier;
 use jwt_core::key::PublicKey;
 use serde_json::Value;
 use std::time::Duration;
+use tracing::{info, warn};
 
 pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy> {
-    let listen = listen(section, 8081);
+    let listen = listen_or_url(section, 8081);
     let certificate = certificate(section);
+    let listen = listen.and_then(|(address, scheme)| {
+        let has_certificate = certificate.as_ref().is_none_or(Option::is_some);
+        fits(section, scheme, has_certificate).then_some(address)
+    });
     let shutdown_timeout = section
         .field("shutdown_timeout")
         .or(Duration::from_secs(60), reader::duration);
     section.field("verifier").section(|section| {
         let upstream = section.field("upstream").required(upstream);
         let rules = verifier::rules(section);
+        cookie_path(section);
+        if let Some(rules) = &rules
+            && rules.access.trusted_hops == 0
+        {
+            info!(
+                "verifier_proxies: what clients say in X-Forwarded-*, Forwarded and X-Real-IP does \
+                 not reach the upstream; if a proxy stands in front, set trusted_hops"
+            );
+        }
         let key_server = section.field("key_server").section(key_server);
         Some(VerifierProxy {
             listen: listen?,
@@ -30,6 +44,37 @@ pub(super) fn verifier_proxy(section: &mut Section<'_>) -> Option<VerifierProxy>
             key_server: key_server?,
         })
     })
+}
+
+/// Whether what the URL in `listen_addr` says of TLS is possible.
+fn fits(section: &Section<'_>, scheme: Option<Scheme>, has_certificate: bool) -> bool {
+    match (scheme, has_certificate) {
+        (Some(Scheme::Https), false) => {
+            section.mistake("\"listen_addr\": https takes \"key_file\" and \"crt_file\"");
+            return false;
+        }
+        (Some(Scheme::Http), true) => warn!(
+            "verifier_proxies: listen_addr says http, but key_file and crt_file are given: clients \
+             must use https"
+        ),
+        _ => {}
+    }
+    true
+}
+
+/// A key of the fork, in which the verifier set cookies.
+fn cookie_path(section: &mut Section<'_>) {
+    let field = section.field("cookie_path");
+    if field.is_present()
+        && field
+            .optional(|value| value.as_str().ok_or("a path".into()).map(drop))
+            .is_some()
+    {
+        warn!(
+            "verifier_proxies: cookie_path has no effect: this verifier sets no cookies, it only \
+             reads access_token, whose path the login page decides"
+        );
+    }
 }
 
 /// The keys `key_file` and `crt_file`: both, or TLS is not terminated here.
