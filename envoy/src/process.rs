@@ -220,7 +220,10 @@ fn write_files(
     let tree = bootstrap::bootstrap(verifiers, files, limits)?;
     let write = || {
         for (index, certificate) in certificates(verifiers) {
-            let (name, secret) = bootstrap::secret_file(index, &certificate, secrets.path());
+            // Files that cannot be used, since they have changed, are for Envoy to report.
+            let for_envoy = certificate.check().unwrap_or_default();
+            let (name, secret) =
+                bootstrap::secret_file(index, &certificate, &for_envoy, secrets.path());
             secrets.create_file(&name, secret.to_string().as_bytes())?;
         }
         folder.create_file("bootstrap.json", format!("{tree:#}").as_bytes())

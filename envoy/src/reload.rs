@@ -4,7 +4,7 @@
 //! write key and certificate one after the other; so the files are looked at here, and Envoy is
 //! told once both have come to rest and belong together.
 
-use crate::bootstrap::listener_name;
+use crate::bootstrap::{listener_name, secret_file};
 use crate::folder::PrivateFolder;
 use crate::verifier::CertificateFiles;
 use std::fs;
@@ -83,11 +83,17 @@ impl Watched {
 
     fn reload(&self, secrets: &PrivateFolder) {
         let who = listener_name(self.index);
-        if let Err(error) = self.files.check() {
-            warn!("{who}: the certificate has changed, but the old one stays in use: {error}");
-            return;
-        }
-        match secrets.replace_file("changed", b"") {
+        let for_envoy = match self.files.check() {
+            Ok(for_envoy) => for_envoy,
+            Err(error) => {
+                warn!("{who}: the certificate has changed, but the old one stays in use: {error}");
+                return;
+            }
+        };
+        let (name, secret) = secret_file(self.index, &self.files, &for_envoy, secrets.path());
+        let replaced = secrets.replace_file(&name, secret.to_string().as_bytes());
+        // Where the secret is as it was, only the files are read again.
+        match replaced.and_then(|()| secrets.replace_file("changed", b"")) {
             Ok(()) => info!("{who}: the certificate has changed; new connections get the new one"),
             Err(error) => {
                 warn!("{who}: the certificate changed, but Envoy could not be notified: {error}");

@@ -60,7 +60,7 @@ impl TestSigner {
     /// The public half.
     #[allow(clippy::expect_used, reason = "a fixed key")]
     pub fn public_key(&self) -> PublicKey {
-        PublicKey::from_pem(&self.public_pem()).expect("a valid key")
+        PublicKey::from_pem(self.public_pem()).expect("a valid key")
     }
 
     /// Good claims for the audience `https://api`, issued [`NOW`] and valid for five minutes.

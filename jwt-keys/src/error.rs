@@ -1,5 +1,6 @@
 //! Why bytes are no key.
 
+use crate::pem::PemError;
 use thiserror::Error;
 
 /// Why bytes are no [`PublicKey`](crate::PublicKey).
@@ -20,7 +21,10 @@ pub enum KeyError {
     /// The numbers make no key.
     #[error("not a valid public key")]
     Numbers,
-    /// Neither kind of PEM block that we read.
-    #[error("expected a PEM block \"PUBLIC KEY\" or \"RSA PUBLIC KEY\"")]
-    Pem,
+    /// A certificate that is damaged.
+    #[error("not a valid certificate")]
+    Certificate,
+    /// No PEM, or not of a kind that has a public key.
+    #[error(transparent)]
+    Pem(#[from] PemError),
 }

@@ -8,6 +8,7 @@ mod ecdsa;
 mod error;
 mod jwk;
 mod material;
+pub mod pem;
 mod public_key;
 mod spki;
 

@@ -4,6 +4,7 @@ use crate::algorithm::Algorithm;
 use crate::error::KeyError;
 use crate::jwk::Jwk;
 use crate::material::Material;
+use crate::pem;
 use crate::spki;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,9 +37,10 @@ impl PublicKey {
         }
     }
 
-    /// From the text of a PEM file: SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1.
-    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        Self::new(spki::read_pem(pem)?, None, None)
+    /// From the text of a PEM file: SubjectPublicKeyInfo (RFC 7468 §13), PKCS#1, or a certificate,
+    /// whose key counts and nothing else of it.
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(spki::read_pem(pem.as_ref())?, None, None)
     }
 
     fn new(
@@ -94,6 +96,11 @@ impl PublicKey {
     /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1).
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// As PEM: one block `PUBLIC KEY`.
+    pub fn to_pem(&self) -> String {
+        pem::Block::public_key(self.spki.clone()).to_pem()
     }
 
     /// The SHA-256 thumbprint of RFC 7638, base64url.
@@ -258,7 +265,8 @@ mod tests {
             assert!(PublicKey::from_jwk(broken.as_bytes()).is_err(), "{broken}");
         }
         assert_eq!(with("e", json!("AA")).unwrap_err(), KeyError::Numbers);
-        assert_eq!(PublicKey::from_pem("no PEM").unwrap_err(), KeyError::Pem);
+        let error = PublicKey::from_pem("no PEM").unwrap_err();
+        assert!(matches!(error, KeyError::Pem(_)), "{error}");
         let cut = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
         assert_eq!(PublicKey::from_pem(cut).unwrap_err(), KeyError::Numbers);
     }

@@ -5,7 +5,7 @@ use crate::material::Material;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rsa::pkcs1::RsaPublicKeyRef;
 use rsa::pkcs8::der::asn1::{AnyRef, BitStringRef, UintRef};
-use rsa::pkcs8::der::{self, Decode as _, Encode as _, pem};
+use rsa::pkcs8::der::{self, Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged as _};
 use rsa::pkcs8::spki::AlgorithmIdentifierRef;
 use rsa::pkcs8::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use rsa::traits::PublicKeyParts as _;
@@ -21,15 +21,39 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 /// RFC 8410 §3; it has no parameters.
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// From SubjectPublicKeyInfo (RFC 7468 §13) or PKCS#1, in PEM.
-pub(crate) fn read_pem(text: &str) -> Result<Material, KeyError> {
-    let is_ours = |label| label == "PUBLIC KEY" || label == "RSA PUBLIC KEY";
-    match pem::decode_vec(text.as_bytes()) {
-        Ok(("RSA PUBLIC KEY", der)) => read_pkcs1(&der),
-        Ok(("PUBLIC KEY", der)) => read(&der),
-        Err(_) if pem::decode_label(text.as_bytes()).is_ok_and(is_ours) => Err(KeyError::Numbers),
-        _ => Err(KeyError::Pem),
+/// From SubjectPublicKeyInfo (RFC 7468 §13), PKCS#1 or a certificate, in PEM.
+pub(crate) fn read_pem(text: &[u8]) -> Result<Material, KeyError> {
+    let block = crate::pem::public_key(text)?;
+    let der = block.der();
+    match block.label() {
+        "CERTIFICATE" => read(key_of_certificate(der).map_err(|_| KeyError::Certificate)?),
+        // Some programs mix the two labels up; the content is what it is.
+        _ if RsaPublicKeyRef::from_der(der).is_ok() => read_pkcs1(der),
+        _ => read(der),
     }
+}
+
+/// The field subjectPublicKeyInfo (RFC 5280 §4.1). Signature, names and dates are not looked at:
+/// what is trusted is the key.
+fn key_of_certificate(der: &[u8]) -> der::Result<&[u8]> {
+    let mut certificate = SliceReader::new(contents(der)?)?;
+    let mut fields = SliceReader::new(contents(certificate.tlv_bytes()?)?)?;
+    // Version 1 has no field for its version.
+    if Tag::peek(&fields)?.is_context_specific() {
+        fields.tlv_bytes()?;
+    }
+    // Serial number, signature algorithm, issuer, validity, subject.
+    for _ in 0..5 {
+        fields.tlv_bytes()?;
+    }
+    fields.tlv_bytes()
+}
+
+/// What is in the SEQUENCE that these bytes are.
+fn contents(der: &[u8]) -> der::Result<&[u8]> {
+    let any = AnyRef::from_der(der)?;
+    any.tag().assert_eq(Tag::Sequence)?;
+    Ok(any.value())
 }
 
 fn read(der: &[u8]) -> Result<Material, KeyError> {
@@ -97,6 +121,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pem::PemError;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -152,13 +177,20 @@ mod tests {
     #[test]
     fn a_damaged_key_is_told_apart_from_another_file() {
         let damaged = |label| format!("-----BEGIN {label}-----\nAAAA*\n-----END {label}-----\n");
-        let problem = |text: &str| read_pem(text).err().unwrap();
-        for label in ["PUBLIC KEY", "RSA PUBLIC KEY"] {
-            assert_eq!(problem(&damaged(label)), KeyError::Numbers, "{label}");
+        let problem = |text: &str| read_pem(text.as_bytes()).err().unwrap();
+        for label in ["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"] {
+            let expected = PemError::NotBase64(label.to_owned());
+            assert_eq!(problem(&damaged(label)), KeyError::Pem(expected));
         }
-        for label in ["CERTIFICATE", "PRIVATE KEY", "EC PUBLIC KEY"] {
-            assert_eq!(problem(&damaged(label)), KeyError::Pem, "{label}");
+        for other in ["", &damaged("PRIVATE KEY")] {
+            let error = problem(other);
+            assert!(
+                matches!(
+                    error,
+                    KeyError::Pem(PemError::NoBlock(..) | PemError::OtherBlock { .. })
+                ),
+                "{error}"
+            );
         }
-        assert_eq!(problem(""), KeyError::Pem);
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Unexpected;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_core::key::PublicKey;
+use jwt_keys::pem;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ impl PublicJwk {
         Ok(Self { members })
     }
 
-    /// From a public key in PEM: SPKI (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`).
+    /// From a public key in PEM: SPKI (`PUBLIC KEY`), PKCS#1 (`RSA PUBLIC KEY`) or a certificate.
     pub fn from_pem(text: &str) -> Result<Self, Unexpected> {
         let key = key_in_pem(text).map_err(|found| Unexpected::new(found, PEM_KEY))?;
         let mut this = Self::from_json(key.to_jwk(""))?;
@@ -82,7 +83,7 @@ impl PublicJwk {
 
 const JWK: &str = "a public JWK, an object with \"kty\" RSA (n, e), EC (crv, x, y) or OKP (crv, x)";
 
-const PEM_KEY: &str = "a public key as PEM \"PUBLIC KEY\" or \"RSA PUBLIC KEY\"";
+const PEM_KEY: &str = "a public key as PEM \"PUBLIC KEY\", \"RSA PUBLIC KEY\" or \"CERTIFICATE\"";
 
 /// The private members of RSA, EC and OKP keys and the secret of symmetric ones
 /// (RFC 7518 §6.2.2, §6.3.2 and §6.4.1, RFC 8037 §2).
@@ -150,33 +151,14 @@ fn shorten_numbers(members: &mut Map<String, Value>) -> Result<(), Unexpected> {
 
 /// The key in a PEM text, or what is there instead.
 fn key_in_pem(text: &str) -> Result<PublicKey, String> {
-    let (label, block) = pem_block(text)?;
-    match label {
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => PublicKey::from_pem(&block)
-            .map_err(|error| format!("a PEM {label:?} with no key for us: {error}")),
-        _ if label.ends_with("PRIVATE KEY") => {
-            Err("a private key, which a registry never holds".to_owned())
-        }
-        _ => Err(format!("a PEM {label:?}")),
+    if pem::has_private_key(text.as_bytes()) {
+        return Err("a private key, which a registry never holds".to_owned());
     }
-}
-
-/// The label of the only PEM block, and the block alone.
-///
-/// RFC 7468 §2: "Data before the encapsulation boundaries are permitted, and parsers MUST NOT
-/// malfunction when processing such data."
-fn pem_block(text: &str) -> Result<(&str, String), String> {
-    let no_pem = || "no PEM".to_owned();
-    let (_, rest) = text.split_once("-----BEGIN ").ok_or_else(no_pem)?;
-    let (label, rest) = rest.split_once("-----").ok_or_else(no_pem)?;
-    let end = format!("-----END {label}-----");
-    let (body, after) = rest
-        .split_once(&end)
-        .ok_or_else(|| format!("a PEM {label:?} without its end"))?;
-    if after.contains("-----BEGIN ") {
-        return Err("more than one PEM block".to_owned());
+    match pem::count_public_keys(text.as_bytes()) {
+        // Which of them is meant?
+        Ok(count) if count > 1 => Err(format!("{count} public keys in one file")),
+        _ => PublicKey::from_pem(text).map_err(|error| format!("no key for us: {error}")),
     }
-    Ok((label, format!("-----BEGIN {label}-----{body}{end}\n")))
 }
 
 #[cfg(test)]
@@ -256,20 +238,26 @@ mod tests {
     #[test]
     fn other_pem_is_refused_for_its_reason() {
         let block = |label| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
-        let two = block("PUBLIC KEY") + &block("PUBLIC KEY");
+        let two = block("PUBLIC KEY") + &block("RSA PUBLIC KEY").replace("AAAA", "AAAB");
         let cases = [
             (block("RSA PRIVATE KEY"), "a private key"),
             (block("ENCRYPTED PRIVATE KEY"), "a private key"),
-            (block("CERTIFICATE"), "a PEM \"CERTIFICATE\""),
-            (block("PUBLIC KEY"), "a PEM \"PUBLIC KEY\" with no key"),
-            (block("RSA PUBLIC KEY"), "a PEM \"RSA PUBLIC KEY\" with no"),
-            (two, "more than one PEM block"),
+            (block("CERTIFICATE"), "no key for us: the block CERTIFICATE"),
+            (block("PUBLIC KEY"), "no key for us: not a valid public key"),
+            (block("RSA PUBLIC KEY"), "no key for us: not a valid public"),
+            (two, "2 public keys in one file"),
             (
                 "-----BEGIN PUBLIC KEY-----\n".into(),
-                "a PEM \"PUBLIC KEY\" without its",
+                "no key for us: the block PUBLIC KEY is cut off",
             ),
-            ("-----BEGIN PUBLIC KEY".into(), "no PEM"),
-            ("ssh-rsa AAAA".into(), "no PEM"),
+            (
+                "-----BEGIN PUBLIC KEY".into(),
+                "no key for us: found no PEM",
+            ),
+            (
+                "ssh-rsa AAAA".into(),
+                "no key for us: found an OpenSSH public key",
+            ),
         ];
         for (pem, found) in cases {
             let error = PublicJwk::from_pem(&pem).unwrap_err();

@@ -16,6 +16,8 @@ mod access_log;
 mod algorithms;
 /// What the upstream's answer is on its way: cut off, early, with trailers.
 mod answers;
+/// Certificates and keys as openssl makes them and people write them.
+mod certificates;
 /// A request on its whole way: signer, Envoy with the filter, upstream.
 mod chain;
 /// Clocks that are wrong: which, and by how much.

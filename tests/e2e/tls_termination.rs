@@ -180,14 +180,14 @@ async fn files_that_cannot_serve_are_mistakes() {
             "",
             &one.certificate,
             key_file,
-            "unencrypted private key",
+            "unencrypted PRIVATE KEY",
         ),
         (
             &yaml,
             &one.key,
             "no PEM",
             crt_file,
-            "no PEM block CERTIFICATE",
+            "expected PEM with a CERTIFICATE",
         ),
         (
             &yaml.replace("server.crt", "missing.crt"),

@@ -17,6 +17,7 @@ mod tests;
 
 pub use folder::PrivateFolder;
 
+use jwt_keys::pem;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
@@ -121,6 +122,10 @@ pub fn read_trusted(path: &Path) -> Result<TrustedFile, FileError> {
 /// The same, for a file that holds text.
 pub fn read_trusted_text(path: &Path) -> Result<String, FileError> {
     let content = read_trusted(path)?.content;
+    // What is around the blocks of PEM may be in any encoding.
+    if let Some(text) = pem::as_text(&content) {
+        return Ok(text.into_owned());
+    }
     String::from_utf8(content).map_err(|_| {
         let error = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
         FileError::system("read", path)(error)

@@ -11,8 +11,9 @@ mod tls;
 mod upgrades;
 
 use crate::Error;
+use crate::certificate::{CertificateFiles, ForEnvoy};
 use crate::connections::Limits;
-use crate::verifier::{CertificateFiles, HttpUrl, KeyServer, Upstream, VerifierProxy};
+use crate::verifier::{HttpUrl, KeyServer, Upstream, VerifierProxy};
 use cluster::{Cluster, ClusterLimits, Protocol, Target};
 use jwt_core::config::filter::{
     Endpoint, FilterConfig, Jwks, KeyServer as FilterKeyServer, Keyregistry,
@@ -87,11 +88,12 @@ pub fn listener_name(index: usize) -> String {
 pub fn secret_file(
     index: usize,
     certificate: &CertificateFiles,
+    for_envoy: &ForEnvoy,
     secrets: &Path,
 ) -> (String, Value) {
     (
         tls::secret_file_name(index),
-        tls::secret(index, certificate, secrets),
+        tls::secret(index, certificate, for_envoy, secrets),
     )
 }
 

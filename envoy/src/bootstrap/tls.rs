@@ -1,6 +1,7 @@
 //! TLS on both sides: the certificate that a verifier shows, and those that it is shown.
 
-use crate::verifier::{CertificateFiles, HttpUrl};
+use crate::certificate::{CertificateFiles, ForEnvoy};
+use crate::verifier::HttpUrl;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::path::Path;
@@ -31,14 +32,24 @@ pub(super) fn secret_file_name(index: usize) -> String {
     format!("{}.json", secret_name(index))
 }
 
-/// The description: it names the user's own files, so that there is no second copy of a key.
-pub(super) fn secret(index: usize, certificate: &CertificateFiles, secrets: &Path) -> Value {
+/// The description: it names the user's own files, so that there is no second copy of a key, unless
+/// Envoy could not read them as they are.
+pub(super) fn secret(
+    index: usize,
+    certificate: &CertificateFiles,
+    for_envoy: &ForEnvoy,
+    secrets: &Path,
+) -> Value {
+    let source = |path: &Path, rewritten: &Option<String>| match rewritten {
+        Some(text) => json!({"inline_string": text}),
+        None => json!({"filename": path}),
+    };
     json!({"resources": [{
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         "name": secret_name(index),
         "tls_certificate": {
-            "certificate_chain": {"filename": certificate.certificate()},
-            "private_key": {"filename": certificate.key()},
+            "certificate_chain": source(certificate.certificate(), &for_envoy.certificates),
+            "private_key": source(certificate.key(), &for_envoy.key),
             "watched_directory": {"path": secrets},
         },
     }]})

@@ -42,7 +42,7 @@ pub struct PresharedKey {
     pub name: KeyName,
     /// The key.
     pub key: Box<PublicKey>,
-    /// The key as configured.
+    /// The key as PEM.
     pub pem: String,
 }
 
@@ -182,8 +182,8 @@ impl PresharedKey {
         match PublicKey::from_pem(&pem) {
             Ok(key) => Some(Self {
                 name: name?,
+                pem: key.to_pem(),
                 key: Box::new(key),
-                pem,
             }),
             Err(error) => {
                 section.mistake(format!("public_key: {error}"));

@@ -11,6 +11,7 @@ use axum::http::Method;
 use clap::{Args, Subcommand};
 use jwt_core::key::KeyName;
 use jwt_core::registry::key_path;
+use jwt_keys::pem;
 use keyregistry_mock::Unexpected;
 use keyregistry_mock::jwk::PublicJwk;
 use serde_json::Value;
@@ -185,7 +186,7 @@ fn path_of(service: &str, kid: &str) -> Result<String, Failure> {
 fn read_key(file: &Path, kid: Option<String>) -> Result<(String, String), Failure> {
     let expected = "a file with a public key, a JWK or PEM";
     let text = read_text(file, expected)?;
-    let jwk = if text.contains("-----BEGIN ") {
+    let jwk = if pem::as_text(text.as_bytes()).is_some() {
         PublicJwk::from_pem(&text)
     } else {
         PublicJwk::parse(&text)

@@ -4,6 +4,7 @@ use super::{SeedKey, Seeds, read_text};
 use crate::error::Unexpected;
 use crate::jwk::PublicJwk;
 use crate::store::KeyState;
+use jwt_keys::pem;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -75,7 +76,7 @@ fn split_fields(flag: &str) -> Vec<String> {
 }
 
 fn read_file(flag: &KeyFlag, text: &str, place: &str, seeds: &mut Seeds) {
-    if text.contains("-----BEGIN ") {
+    if pem::as_text(text.as_bytes()).is_some() {
         add(flag, PublicJwk::from_pem(text), place, seeds);
         return;
     }

@@ -1,13 +1,12 @@
 //! HTTPS: a certificate and its key from PEM files.
 
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use transport::files::{FileError, read_trusted};
+use transport::pem::{self, PemError};
 
 /// What a server shows to its clients.
 #[derive(Clone)]
@@ -23,7 +22,7 @@ pub enum TlsError {
     File(#[from] FileError),
     /// One of them is not what it should be.
     #[error("{0}: {1}")]
-    Content(PathBuf, pem::Error),
+    Content(PathBuf, PemError),
     /// They do not belong together.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
@@ -32,15 +31,8 @@ pub enum TlsError {
 impl TlsIdentity {
     /// From a file with the certificate chain and one with its private key.
     pub fn load(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| TlsError::Content(path, error)
-        };
-        let pem = read_trusted(certificates)?.content;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.map_err(failed(certificates))?;
-        let pem = read_trusted(key)?.content;
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(failed(key))?;
+        let chain = read(certificates, pem::certificates)?;
+        let key = read(key, pem::private_key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -55,6 +47,11 @@ impl TlsIdentity {
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
+}
+
+fn read<T>(path: &Path, parse: fn(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
+    let content = read_trusted(path)?.content;
+    parse(&content).map_err(|error| TlsError::Content(path.to_owned(), error))
 }
 
 impl fmt::Debug for TlsIdentity {

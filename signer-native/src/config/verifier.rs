@@ -149,9 +149,10 @@ fn preshared(section: &mut Section<'_>) -> Option<PresharedKey> {
 }
 
 fn public_key(content: &[u8]) -> Result<(PublicKey, String), String> {
-    let pem = str::from_utf8(content).map_err(|error| error.to_string())?;
-    let key = PublicKey::from_pem(pem).map_err(|error| error.to_string())?;
-    Ok((key, pem.to_owned()))
+    let key = PublicKey::from_pem(content).map_err(|error| error.to_string())?;
+    // The filter gets the key alone, not what else is in the file.
+    let pem = key.to_pem();
+    Ok((key, pem))
 }
 
 fn upstream(value: &Value) -> Result<Upstream, Expected> {

@@ -1,10 +1,11 @@
 //! The certificate authority of the operator: `ca_key_file` and `ca_crt_file`.
 
+use super::weaknesses;
 use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use std::fmt;
 use time::OffsetDateTime;
+use transport::pem::{self, PemError};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// A certificate authority with its private key.
@@ -12,7 +13,9 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// The authority's certificate first, then those above it, as the file has them.
     chain: Vec<CertificateDer<'static>>,
+    not_before: OffsetDateTime,
     not_after: OffsetDateTime,
+    weaknesses: Vec<String>,
 }
 
 impl Authority {
@@ -20,15 +23,16 @@ impl Authority {
     /// certificates that go with it: the authority's own, then any intermediates above it.
     pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, AuthorityError> {
         let key = private_key(key)?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(|_| AuthorityError::NoCertificate)?;
-        let own = chain.first().ok_or(AuthorityError::NoCertificate)?;
+        let mut chain = pem::certificates(certificates).map_err(AuthorityError::Certificates)?;
+        move_own_to_front(&mut chain, &key)?;
+        let own = chain.first().ok_or(AuthorityError::OtherKey)?;
         let (_, certificate) =
-            X509Certificate::from_der(own).map_err(|_| AuthorityError::NoCertificate)?;
-        check(&certificate, &key)?;
+            X509Certificate::from_der(own).map_err(|_| AuthorityError::Damaged)?;
+        check(&certificate)?;
         Ok(Self {
+            not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
+            weaknesses: weaknesses::find(&certificate),
             issuer: Issuer::from_ca_cert_der(own, key).map_err(AuthorityError::Unusable)?,
             chain,
         })
@@ -45,6 +49,13 @@ impl Authority {
 
     pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// What about its certificate some clients do not accept, now or soon.
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<String> {
+        let of_time = weaknesses::of_time(self.not_before, self.not_after, now);
+        let all = self.weaknesses.iter().cloned().chain(of_time);
+        all.collect()
     }
 
     /// When it ends, and with it all that it has issued.
@@ -66,16 +77,17 @@ impl fmt::Debug for Authority {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The first file holds no key that can be read.
-    #[error(
-        "found no private key; expected an unencrypted RSA or EC key, PEM in PKCS#8, PKCS#1 or SEC1"
-    )]
-    NoKey,
+    #[error("ca_key_file: {0}")]
+    Key(PemError),
     /// The key is of a type that signs no certificates here.
     #[error("the private key is neither RSA of 2048 bits or more nor EC (P-256, P-384, P-521)")]
     KeyType,
     /// The second file holds no certificate.
-    #[error("found no certificate; expected PEM with \"-----BEGIN CERTIFICATE-----\"")]
-    NoCertificate,
+    #[error("ca_crt_file: {0}")]
+    Certificates(PemError),
+    /// One of its certificates is damaged.
+    #[error("ca_crt_file: a certificate in it is damaged")]
+    Damaged,
     /// RFC 5280 §4.2.1.9: clients refuse what such a certificate has issued.
     #[error("the certificate is no certificate authority (basic constraints without CA)")]
     NotAnAuthority,
@@ -90,16 +102,30 @@ pub enum AuthorityError {
     Unusable(rcgen::Error),
 }
 
-fn private_key(pem: &[u8]) -> Result<KeyPair, AuthorityError> {
-    // In words of our own: the parser's may quote the file.
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_: pem::Error| AuthorityError::NoKey)?;
+fn private_key(text: &[u8]) -> Result<KeyPair, AuthorityError> {
+    let key = pem::private_key(text).map_err(AuthorityError::Key)?;
     KeyPair::try_from(&key).map_err(|_| AuthorityError::KeyType)
 }
 
-fn check(certificate: &X509Certificate<'_>, key: &KeyPair) -> Result<(), AuthorityError> {
-    if certificate.public_key().raw != key.subject_public_key_info() {
-        return Err(AuthorityError::OtherKey);
+/// Some tools write a chain with the root first.
+fn move_own_to_front(
+    chain: &mut [CertificateDer<'static>],
+    key: &KeyPair,
+) -> Result<(), AuthorityError> {
+    let mut keys = Vec::new();
+    for certificate in chain.iter() {
+        let (_, certificate) =
+            X509Certificate::from_der(certificate).map_err(|_| AuthorityError::Damaged)?;
+        keys.push(certificate.public_key().raw.to_vec());
     }
+    let own = key.subject_public_key_info();
+    let index = keys.iter().position(|key| *key == own);
+    let up_to_own = index.and_then(|index| chain.get_mut(..=index));
+    up_to_own.ok_or(AuthorityError::OtherKey)?.rotate_right(1);
+    Ok(())
+}
+
+fn check(certificate: &X509Certificate<'_>) -> Result<(), AuthorityError> {
     let is_authority = matches!(
         certificate.basic_constraints(),
         Ok(Some(constraints)) if constraints.value.ca
@@ -158,11 +184,25 @@ mod tests {
     #[test]
     fn files_swapped_or_empty_are_named() {
         let error = error_of(RSA_CERTIFICATE, RSA_PKCS8);
-        assert!(matches!(error, AuthorityError::NoKey), "{error}");
+        assert!(matches!(error, AuthorityError::Key(_)), "{error}");
         let error = error_of(RSA_PKCS8, RSA_PKCS8);
-        assert!(matches!(error, AuthorityError::NoCertificate), "{error}");
+        assert!(matches!(error, AuthorityError::Certificates(_)), "{error}");
         let error = error_of(b"", b"");
-        assert!(matches!(error, AuthorityError::NoKey), "{error}");
+        assert!(matches!(error, AuthorityError::Key(_)), "{error}");
+    }
+
+    #[test]
+    fn the_authority_is_found_behind_other_certificates_and_text() {
+        let both = [EC_CERTIFICATE, b"text\n", RSA_CERTIFICATE].concat();
+        let one_line = String::from_utf8(RSA_PKCS8.to_vec())
+            .unwrap()
+            .replace('\n', "");
+        let authority = Authority::from_pem(one_line.as_bytes(), &both).unwrap();
+        assert_eq!(authority.chain().len(), 2);
+        assert_eq!(
+            authority.chain()[..1],
+            pem::certificates(RSA_CERTIFICATE).unwrap()
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod authority;
 mod cache;
 mod leaf;
 mod turns;
+mod weaknesses;
 
 pub use authority::{Authority, AuthorityError};
 pub use cache::{CacheCounters, Interceptor};

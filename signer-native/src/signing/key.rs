@@ -5,7 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
-use rustls_pki_types::pem::{self, PemObject, SectionKind};
+use jwt_keys::pem::{self, PemError};
 use std::fmt;
 
 /// A private key and the one algorithm it signs with.
@@ -21,11 +21,11 @@ impl SigningKey {
     /// Reads the first private key of a PEM file: PKCS#1 (RFC 8017 §A.1.2, `RSA PRIVATE KEY`), SEC1
     /// (RFC 5915, `EC PRIVATE KEY`) or PKCS#8 (RFC 5958, `PRIVATE KEY`), not encrypted.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
-        refuse_encrypted(pem)?;
-        let pair = match first_private_key(pem)? {
-            (SectionKind::RsaPrivateKey, der) => Pair::Rsa(RsaKeyPair::from_der(&der)?),
-            (SectionKind::PrivateKey, der) => from_pkcs8(&der)?,
-            (_, der) => p256(&der)?,
+        let key = pem::private_key(pem)?;
+        let pair = match key.label() {
+            "RSA PRIVATE KEY" => Pair::Rsa(RsaKeyPair::from_der(key.der())?),
+            "PRIVATE KEY" => from_pkcs8(key.der())?,
+            _ => p256(key.der())?,
         };
         Ok(Self(pair))
     }
@@ -79,18 +79,9 @@ impl fmt::Debug for SigningKey {
 /// Why a file gave no signing key. The text never holds any of the file but a PEM label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing in the file begins like PEM.
-    #[error("no PEM block found; {EXPECTED}")]
-    NoPem,
-    /// There is PEM, but none of it is a private key.
-    #[error("found a PEM block {0:?}, which is no private key this version reads; {EXPECTED}")]
-    NoPrivateKey(String),
-    /// The key needs a passphrase.
-    #[error("encrypted keys are not supported; `openssl pkey -in FILE` writes a decrypted copy")]
-    Encrypted,
-    /// The PEM around the key is damaged.
-    #[error("the PEM block is malformed: {0}")]
-    MalformedPem(&'static str),
+    /// No PEM, or none with a private key that is not encrypted.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A key, but for another algorithm.
     #[error("is an {0} key; jwtproxy signs with RSA, P-256 and Ed25519 keys")]
     WrongType(&'static str),
@@ -109,56 +100,6 @@ impl From<KeyRejected> for KeyError {
             reason => Self::Invalid(reason),
         }
     }
-}
-
-const EXPECTED: &str = "expected \"-----BEGIN RSA PRIVATE KEY-----\" (PKCS#1), \"-----BEGIN EC \
-                        PRIVATE KEY-----\" (SEC1) or \"-----BEGIN PRIVATE KEY-----\" (PKCS#8)";
-
-/// An encrypted PKCS#8 key has a label of its own (RFC 7468 §11); an encrypted PKCS#1 key has the
-/// usual label and RFC 1421 headers inside.
-fn refuse_encrypted(pem: &[u8]) -> Result<(), KeyError> {
-    let encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
-        .iter()
-        .any(|mark| contains(pem, mark.as_bytes()));
-    if encrypted {
-        return Err(KeyError::Encrypted);
-    }
-    Ok(())
-}
-
-fn first_private_key(pem: &[u8]) -> Result<(SectionKind, Vec<u8>), KeyError> {
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|error| malformed(&error))?;
-        if matches!(
-            kind,
-            SectionKind::RsaPrivateKey | SectionKind::PrivateKey | SectionKind::EcPrivateKey
-        ) {
-            return Ok((kind, der));
-        }
-    }
-    Err(first_label(pem).map_or(KeyError::NoPem, KeyError::NoPrivateKey))
-}
-
-/// In words of our own: the parser's quote the line, and a key whose line breaks were lost is
-/// one line.
-fn malformed(error: &pem::Error) -> KeyError {
-    KeyError::MalformedPem(match error {
-        pem::Error::MissingSectionEnd { .. } => "its END line is missing",
-        pem::Error::IllegalSectionStart { .. } => {
-            "its BEGIN line does not end in five dashes and a line break"
-        }
-        pem::Error::Base64Decode(_) => "it is not base64",
-        _ => "it cannot be read",
-    })
-}
-
-/// The text between `-----BEGIN ` and `-----`, if it looks like a label (RFC 7468 §2).
-fn first_label(pem: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(pem);
-    let (_, after_begin) = text.split_once("-----BEGIN ")?;
-    let (label, _) = after_begin.split_once("-----")?;
-    let is_label = label.len() <= 40 && label.chars().all(|c| c.is_ascii_graphic() || c == ' ');
-    is_label.then(|| label.to_owned())
 }
 
 fn from_pkcs8(der: &[u8]) -> Result<Pair, KeyError> {
@@ -244,26 +185,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pem_is_named_so() {
-        for text in [&b""[..], b"not a key", b"\x30\x82\x04\xbe\xff"] {
-            assert_eq!(error_of(text), KeyError::NoPem);
+    fn what_is_no_private_key_is_named_so() {
+        for (text, words) in [
+            (&b""[..], "found nothing"),
+            (b"not a key", "found no PEM"),
+            (b"\x30\x82\x04\xbe\xff", "found DER"),
+            (
+                include_bytes!("../../tests/keys/public.pem"),
+                "found a block PUBLIC KEY, expected PEM with an unencrypted PRIVATE KEY",
+            ),
+        ] {
+            let error = error_of(text).to_string();
+            assert!(error.starts_with(words), "{error}");
         }
-    }
-
-    #[test]
-    fn a_public_key_is_no_private_key() {
-        assert_eq!(
-            error_of(include_bytes!("../../tests/keys/public.pem")),
-            KeyError::NoPrivateKey("PUBLIC KEY".into())
-        );
     }
 
     #[test]
     fn encrypted_keys_are_refused_in_both_encodings() {
         let pkcs1 = include_bytes!("../../tests/keys/encrypted-pkcs1.pem");
         let pkcs8 = include_bytes!("../../tests/keys/encrypted-pkcs8.pem");
-        assert_eq!(error_of(pkcs1), KeyError::Encrypted);
-        assert_eq!(error_of(pkcs8), KeyError::Encrypted);
+        assert_eq!(error_of(pkcs1), KeyError::Pem(PemError::Encrypted));
+        assert_eq!(error_of(pkcs8), KeyError::Pem(PemError::Encrypted));
     }
 
     #[test]
@@ -312,17 +254,27 @@ mod tests {
     fn a_damaged_key_is_refused_without_being_quoted() {
         let text = std::str::from_utf8(PKCS1).unwrap();
         let secret = text.lines().nth(5).unwrap();
-        let one_line = text.replace('\n', "");
         let no_end = text.replace("-----END RSA PRIVATE KEY-----", "");
         let no_base64 = text.replace(secret, &secret.replace(char::is_alphanumeric, "*"));
         let line_lost = text.replace(&format!("{secret}\n"), "");
-        for pem in [one_line, no_end, no_base64] {
+        for pem in [no_end, no_base64] {
             let error = error_of(pem.as_bytes());
-            assert!(matches!(error, KeyError::MalformedPem(_)), "{error}");
+            assert!(matches!(error, KeyError::Pem(_)), "{error}");
             assert!(!format!("{error} {error:?}").contains(secret), "{error}");
         }
         let error = error_of(line_lost.as_bytes());
-        assert!(matches!(error, KeyError::Invalid(_)), "{error}");
+        assert!(
+            matches!(error, KeyError::Pem(PemError::Damaged(_))),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_key_on_one_line_signs() {
+        for pem in [PKCS1, PKCS8, EC_SEC1, EC_PKCS8, ED25519] {
+            let one_line = std::str::from_utf8(pem).unwrap().replace('\n', "");
+            assert!(SigningKey::from_pem(one_line.as_bytes()).is_ok());
+        }
     }
 
     #[test]

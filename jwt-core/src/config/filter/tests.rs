@@ -82,7 +82,7 @@ fn mistakes_are_named_all_at_once() {
         "audiance: unknown key; did you mean \"audience\"?",
         "max_ttl: found \"5 minutes\"",
         "key_server.options.key_id: missing",
-        "key_server.options: public_key: expected a PEM block",
+        "key_server.options: public_key: found no PEM, expected PEM",
         "nonce_storage.type: found \"redis\", expected one of local, void",
         "algorithms[1]: found \"HS256\", expected an algorithm, such as RS256, RS384,",
         "excludes[0]: found \"healthz\", expected a path",

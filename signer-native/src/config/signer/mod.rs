@@ -26,7 +26,7 @@ pub(super) fn signer_proxy(section: &mut Section<'_>) -> Option<SignerProxy> {
     let listen = address::listen(section, 8080);
     let settings = limits::settings(section);
     let mut warnings = Warnings::default();
-    let interceptor = interception::interceptor(section);
+    let interceptor = interception::interceptor(section, &mut warnings);
     if let Some(None) = interceptor {
         warnings.add("ca_key_file and ca_crt_file are not set: every CONNECT will be refused");
     }

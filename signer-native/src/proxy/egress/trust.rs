@@ -1,23 +1,30 @@
 //! Which servers are believed to be who they say.
 
+mod certificate;
+#[cfg(test)]
+mod tests;
+mod verifier;
+
+use certificate::Certificate;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
+use transport::pem::{self, PemError};
+use verifier::Verifier;
 
 /// The TLS side of the way to servers.
 #[derive(Clone, Debug)]
 pub struct Trust(ClientConfig);
 
 /// Why a file gives no certificates to trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// There is none in it.
-    #[error("found no certificate; expected PEM with \"-----BEGIN CERTIFICATE-----\"")]
-    NoCertificate,
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// One of them cannot be read.
     #[error("certificate {0} of the file is damaged")]
     Damaged(usize),
@@ -32,36 +39,34 @@ impl Trust {
     /// roots by another this way, with the verification the same for both.
     pub fn system() -> (Self, usize, Vec<String>) {
         let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(found.certs);
         let errors = found.errors.iter().map(ToString::to_string).collect();
-        (Self::roots(roots), usable, errors)
+        let parsed = found.certs.into_iter().filter_map(Certificate::parse);
+        let verifier = Verifier::of_usable(parsed, &provider());
+        let count = verifier.count();
+        (Self::verified_by(Arc::new(verifier)), count, errors)
     }
 
     /// These certificates and no others.
     pub fn only(certificates: Vec<CertificateDer<'static>>) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        for (index, certificate) in certificates.into_iter().enumerate() {
-            roots
-                .add(certificate)
-                .map_err(|_| TrustError::Damaged(index + 1))?;
-        }
-        Ok(Self::roots(roots))
+        let parsed = certificates.into_iter().enumerate().map(|(index, der)| {
+            let damaged = TrustError::Damaged(index + 1);
+            Certificate::parse(der)
+                .filter(Certificate::is_usable)
+                .ok_or(damaged)
+        });
+        let parsed: Vec<_> = parsed.collect::<Result<_, _>>()?;
+        let verifier = Verifier::of_usable(parsed, &provider());
+        Ok(Self::verified_by(Arc::new(verifier)))
     }
 
     /// No certificate at all.
     pub fn nobody() -> Self {
-        Self::roots(RootCertStore::empty())
+        Self::verified_by(Arc::new(Verifier::of_usable([], &provider())))
     }
 
     /// Whoever answers, with whatever certificate.
     pub fn anyone() -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut this = Self::roots(RootCertStore::empty());
-        this.0
-            .dangerous()
-            .set_certificate_verifier(Arc::new(NoVerification(provider)));
-        this
+        Self::verified_by(Arc::new(NoVerification(Arc::new(provider()))))
     }
 
     /// How a client connects that trusts so.
@@ -69,38 +74,40 @@ impl Trust {
         self.0.clone()
     }
 
-    fn roots(roots: RootCertStore) -> Self {
-        let mut provider = aws_lc_rs::default_provider();
-        // Servers with post-quantum key exchange insist on it: offered later, it costs another
-        // round trip. The share of X25519 alone goes along for all others.
-        provider.kx_groups = vec![
-            kx_group::X25519MLKEM768,
-            kx_group::X25519,
-            kx_group::SECP256R1,
-            kx_group::SECP384R1,
-        ];
-        let provider = Arc::new(provider);
+    fn verified_by(verifier: Arc<dyn ServerCertVerifier>) -> Self {
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
         #[expect(clippy::expect_used, reason = "two constants that go together")]
         let builder = builder
             .with_protocol_versions(&versions)
             .expect("the provider has cipher suites for both versions");
-        Self(builder.with_root_certificates(roots).with_no_client_auth())
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        Self(builder.with_no_client_auth())
+    }
+}
+
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        // Servers with post-quantum key exchange insist on it: offered later, it costs another
+        // round trip. The share of X25519 alone goes along for all others.
+        kx_groups: vec![
+            kx_group::X25519MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+            kx_group::SECP384R1,
+        ],
+        ..aws_lc_rs::default_provider()
     }
 }
 
 /// The certificates of a PEM file.
-pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(certificates) if !certificates.is_empty() => {
-            // Each must be one that can be trusted.
-            Trust::only(certificates.clone())?;
-            Ok(certificates)
-        }
-        _ => Err(TrustError::NoCertificate),
-    }
+pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let certificates = pem::certificates(text)?;
+    // Each must be one that can be trusted.
+    Trust::only(certificates.clone())?;
+    Ok(certificates)
 }
 
 /// `insecure_skip_verify`: the handshake is checked, but not whose certificate it is.
