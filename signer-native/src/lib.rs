@@ -10,3 +10,4 @@ pub mod policy;
 pub mod proxy;
 pub mod run;
 pub mod signing;
+mod socket_file;

@@ -4,6 +4,7 @@ use crate::admin::{self, Metrics, Readiness};
 use crate::config::{Config, SignerProxy};
 use crate::keys::{KeyKeeper, KeyStatus};
 use crate::proxy::{Listener, Proxy, Settings};
+use crate::socket_file::SocketFile;
 use envoy::Envoy;
 use envoy::verifier::{ListenAddress, SocketAddress, UnixSocket, VerifierProxy};
 use std::io;
@@ -94,6 +95,8 @@ struct RunningSigner {
     task: JoinHandle<()>,
     readiness: Readiness,
     admin: Option<JoinHandle<()>>,
+    /// Removed when it is dropped: in the end.
+    _socket_file: Option<SocketFile>,
 }
 
 impl RunningSigner {
@@ -153,9 +156,9 @@ impl RunningSigner {
         });
         let proxy = Proxy::new(request_signer, signer.parts, signer.settings);
         let (stop, stopped) = oneshot::channel();
-        let task = match bound {
-            Bound::Tcp(listener) => serve(proxy, listener, stopped),
-            Bound::Unix(listener) => serve(proxy, listener, stopped),
+        let (task, socket_file) = match bound {
+            Bound::Tcp(listener) => (serve(proxy, listener, stopped), None),
+            Bound::Unix(listener, file) => (serve(proxy, listener, stopped), Some(file)),
         };
         Ok(Self {
             keys,
@@ -163,6 +166,7 @@ impl RunningSigner {
             task,
             readiness,
             admin,
+            _socket_file: socket_file,
         })
     }
 
@@ -220,14 +224,17 @@ fn fit(settings: &mut Settings, descriptors: DescriptorLimit) {
 /// Where clients come in.
 enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Bound {
     async fn new(address: &ListenAddress) -> Result<Self, RunError> {
         match address {
             ListenAddress::Tcp(address) => bind(*address).await.map(Self::Tcp),
-            ListenAddress::Unix(socket) => bind_unix(socket).map(Self::Unix),
+            ListenAddress::Unix(socket) => {
+                let listener = bind_unix(socket)?;
+                Ok(Self::Unix(listener, SocketFile::of(socket.path())))
+            }
         }
     }
 }

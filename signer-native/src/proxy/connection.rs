@@ -31,6 +31,9 @@ pub(super) enum Speaks {
 /// Finds out that a client is gone, which no TCP packet says.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Bytes are the limit, never the number of fields: a name of one byte, a colon and CRLF.
+const SHORTEST_FIELD: usize = 4;
+
 /// What runs as long as a connection.
 ///
 /// Boxed, because a future that is handed on is held twice by each that it is handed to: idle
@@ -67,14 +70,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let settings = &server.settings;
-    let stream = StrictFraming::new(stream, settings.max_header_size);
-    let exchange = stream.exchange();
     let usage = Arc::new(Usage::new());
+    let mut stream = StrictFraming::new(stream, settings.max_header_size);
+    if let Scope::Proxy = scope {
+        // The end of a tunnel is one of both directions.
+        stream = stream.answering(Arc::clone(&usage));
+    }
+    let exchange = stream.exchange();
     let service = service(Arc::clone(&server), scope, exchange, usage, admitted);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
         .max_buf_size(settings.max_header_size)
+        // Of trailer sections as well.
+        .max_header_size(settings.max_header_size)
+        .max_headers(settings.max_header_size / SHORTEST_FIELD)
         .preserve_header_case(true)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
@@ -98,7 +108,8 @@ where
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
-        .max_header_list_size(u32::try_from(settings.max_header_size).unwrap_or(u32::MAX))
+        // What is larger by less gets a reason, see `Server::check_size`.
+        .max_header_list_size(u32::try_from(settings.max_header_size * 2).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service);
     // Of an HTTP/1.1 connection hyper sees that it is unused.
     let end = async {

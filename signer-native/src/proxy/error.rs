@@ -1,6 +1,6 @@
 //! What goes wrong with one request, and how the client is told.
 
-use super::egress::{Barrier, NoPlace};
+use super::egress::{Barrier, MOST_OF_A_RESPONSE_HEAD, NoPlace};
 use crate::signing::SigningError;
 use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::uri::Authority;
@@ -69,6 +69,8 @@ pub(super) enum Error {
     Unreachable(Authority, String),
     #[error("no answer from {0}: {1}")]
     NoAnswer(Authority, String),
+    #[error("the header section of the response from {0} is larger than {1} bytes")]
+    LargeResponse(Authority, usize),
     #[error("{0} answered with the transfer coding {1:?}, which nobody asked for")]
     ResponseTransferCoding(Authority, String),
     #[error("{0} switched protocols, which nobody asked for")]
@@ -92,21 +94,41 @@ pub(super) enum Malformed {
         "the lines of a header section end with CRLF, and neither of the two nor NUL is in them"
     )]
     LineEnd,
+    #[error("a request begins with a method, a target and HTTP/1.1, with one space between them")]
+    RequestLine,
+    #[error("the method of a request is a token")]
+    Method,
+    #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
+    Version,
+    #[error(
+        "the request target is not a URL: it has a space or a control character in it, a host that \
+         cannot be one, or more than 65534 bytes"
+    )]
+    Target,
+    #[error("a header field must not have control characters in its value")]
+    Value,
     #[error("a CONNECT must not have content")]
     Connect,
-    #[error("the header section is larger than limits.header_size")]
+    #[error("the header section of the request is larger than limits.header_size")]
     TooLarge,
 }
 
 impl Error {
-    /// What the HTTP client says when `authority` did not answer.
-    pub(super) fn from_client(authority: Authority, error: &legacy::Error) -> Self {
+    /// What the HTTP client says when `authority` did not answer, and what was wrong with the body
+    /// that the client sent.
+    pub(super) fn from_client(
+        authority: Authority,
+        error: &legacy::Error,
+        body: Option<String>,
+    ) -> Self {
         // The error itself only says "client error".
         let cause = error.source().unwrap_or(error);
-        if error.is_connect() {
+        if let Some(reason) = body {
+            Self::RequestBody(reason)
+        } else if error.is_connect() {
             Self::from_dialing(authority, cause)
-        } else if is_of_request_body(cause) {
-            Self::RequestBody(reasons(cause))
+        } else if is_too_large(cause) {
+            Self::LargeResponse(authority, MOST_OF_A_RESPONSE_HEAD)
         } else {
             Self::NoAnswer(authority, reasons(cause))
         }
@@ -167,6 +189,7 @@ impl Error {
             Self::Signing(_)
             | Self::Unreachable(..)
             | Self::NoAnswer(..)
+            | Self::LargeResponse(..)
             | Self::ResponseTransferCoding(..)
             | Self::SwitchedProtocols(_) => StatusCode::BAD_GATEWAY,
         }
@@ -202,11 +225,11 @@ fn reasons(error: &Cause) -> String {
     reasons.join(": ")
 }
 
-/// Whether the body that the client was sending failed, rather than the server.
-fn is_of_request_body(error: &Cause) -> bool {
+/// Of an answer over HTTP/1.
+fn is_too_large(error: &Cause) -> bool {
     chain(error)
         .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-        .any(hyper::Error::is_user)
+        .any(hyper::Error::is_parse_too_large)
 }
 
 #[cfg(test)]

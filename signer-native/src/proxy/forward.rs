@@ -4,7 +4,8 @@ use super::egress::{Egress, Protocol, Upstreams};
 use super::error::Error;
 use super::hop_by_hop;
 use super::lifetime::Lifetime;
-use super::request_body::RequestBody;
+use super::repeat::Attempts;
+use super::request_body::{ClientBody, Kept, RequestBody};
 use super::target::{Scope, Target};
 use super::upgrade::{self, Upgrade};
 use crate::admin::{Metrics, Outcome};
@@ -14,6 +15,7 @@ use crate::signing::RequestSigner;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
 };
+use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
@@ -22,6 +24,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::debug;
 
 /// What goes back to the client: the upstream's body as it comes, or a text of ours.
 pub(super) type ResponseBody = Either<Incoming, Full<Bytes>>;
@@ -35,6 +38,7 @@ pub(super) struct Forwarder {
     parent_credentials: Option<HeaderValue>,
     /// Of a connection that has switched to another protocol.
     idle_timeout: Duration,
+    kept: Kept,
     metrics: Arc<Metrics>,
 }
 
@@ -52,6 +56,7 @@ impl Forwarder {
             signer,
             parent_credentials: parent.and_then(|parent| parent.credentials().cloned()),
             idle_timeout,
+            kept: Kept::default(),
             metrics,
         }
     }
@@ -76,18 +81,34 @@ impl Forwarder {
             decided.map_err(|barrier| Error::from_barrier(target.authority.clone(), &barrier))?;
         let upgrade = Upgrade::wanted(&mut request, self.idle_timeout);
         let protocol = protocol(&request, &target, upgrade.is_some());
-        let mut request = self.prepare(request, &target, decided.permitted)?;
+        let (mut parts, body) = prepare(request, &target).into_parts();
         if upgrade.is_some() {
-            upgrade::ask(request.headers_mut());
+            upgrade::ask(&mut parts.headers);
         }
-        self.add_parent_credentials(&mut request, protocol);
-        let started = Instant::now();
-        let response = self
-            .upstreams
-            .request(request.map(RequestBody::new), decided.route, protocol)
-            .await
-            .map_err(|error| Error::from_client(target.authority.clone(), &error))?;
-        self.metrics.upstream_answered_in(started.elapsed());
+        self.add_parent_credentials(&mut parts, protocol);
+        let body = ClientBody::new(body, self.kept.clone());
+        let mut attempts = Attempts::of(&parts.method);
+        let response = loop {
+            let mut request = Request::from_parts(parts.clone(), body.attempt());
+            // A token that a server may have seen is used up.
+            self.put_token(&mut request, &target, decided.permitted)?;
+            let started = Instant::now();
+            match (self.upstreams.request(request, decided.route, protocol)).await {
+                Ok(response) => {
+                    self.metrics.upstream_answered_in(started.elapsed());
+                    break response;
+                }
+                Err(error) if attempts.go_on(&error, &body).await => {
+                    debug!(authority = %target.authority, %error, "sent once more");
+                }
+                Err(error) => {
+                    let failure = body.failure();
+                    let authority = target.authority.clone();
+                    return Err(Error::from_client(authority, &error, failure));
+                }
+            }
+        };
+        body.answered();
         let outcome = match decided.permitted {
             Permitted::Sign(_) => Outcome::Signed,
             Permitted::Tunnel | Permitted::Pass => Outcome::Passed,
@@ -95,30 +116,17 @@ impl Forwarder {
         Ok((pass_back(response, target, upgrade, lifetime)?, outcome))
     }
 
-    /// The request as the origin server gets it.
-    fn prepare(
+    fn put_token(
         &self,
-        mut request: Request<Incoming>,
+        request: &mut Request<RequestBody>,
         target: &Target,
         permitted: Permitted<'_>,
-    ) -> Result<Request<Incoming>, Error> {
-        let version = request.version();
-        let unknown_length = request.body().size_hint().exact().is_none();
-        hop_by_hop::from_request(request.headers_mut(), version);
-        delimit(request.headers_mut(), unknown_length);
-        join_cookies(request.headers_mut());
-        // After the removal: a client cannot have these two taken off by nominating them.
-        request.headers_mut().insert(HOST, target.host()?);
+    ) -> Result<(), Error> {
         match permitted {
             // There are no bytes to be passed untouched in a request that we had to read.
-            Permitted::Pass | Permitted::Tunnel => {}
-            Permitted::Sign(extras) => self.sign(request.headers_mut(), target, extras)?,
+            Permitted::Pass | Permitted::Tunnel => Ok(()),
+            Permitted::Sign(extras) => self.sign(request.headers_mut(), target, extras),
         }
-        *request.uri_mut() = target.uri.clone();
-        // RFC 9112 §2.3: "Intermediaries that process HTTP messages […] MUST send their own
-        // HTTP-version in forwarded messages". It becomes HTTP/2 where the server speaks that.
-        *request.version_mut() = Version::HTTP_11;
-        Ok(request)
     }
 
     fn sign(&self, headers: &mut HeaderMap, target: &Target, extras: &Extras) -> Result<(), Error> {
@@ -134,19 +142,33 @@ impl Forwarder {
     }
 
     /// RFC 9110 §11.7.2. A tunnel was opened with them already.
-    fn add_parent_credentials<B>(&self, request: &mut Request<B>, protocol: Protocol) {
+    fn add_parent_credentials(&self, request: &mut Parts, protocol: Protocol) {
         let forwarded_by_parent =
-            protocol == Protocol::Negotiated && request.uri().scheme() == Some(&Scheme::HTTP);
-        if let Some(credentials) = self
-            .parent_credentials
-            .clone()
-            .filter(|_| forwarded_by_parent)
+            protocol == Protocol::Negotiated && request.uri.scheme() == Some(&Scheme::HTTP);
+        if let Some(credentials) = (self.parent_credentials.clone()).filter(|_| forwarded_by_parent)
         {
-            request
-                .headers_mut()
-                .insert(PROXY_AUTHORIZATION, credentials);
+            request.headers.insert(PROXY_AUTHORIZATION, credentials);
         }
     }
+}
+
+/// The request as the origin server gets it, but for its token.
+fn prepare(mut request: Request<Incoming>, target: &Target) -> Request<Incoming> {
+    let version = request.version();
+    let unknown_length = request.body().size_hint().exact().is_none();
+    hop_by_hop::from_request(request.headers_mut(), version);
+    delimit(request.headers_mut(), unknown_length);
+    join_cookies(request.headers_mut());
+    // RFC 9112 §3.2.2: "the proxy MUST ignore the received Host header field (if any) and instead
+    // replace it with the host information of the request-target." The HTTP client does where it
+    // sends HTTP/1.1; over HTTP/2 the target says it in `:authority`, and nginx before 1.29.1
+    // answers 400 where both are.
+    request.headers_mut().remove(HOST);
+    *request.uri_mut() = target.uri.clone();
+    // RFC 9112 §2.3: "Intermediaries that process HTTP messages […] MUST send their own
+    // HTTP-version in forwarded messages". It becomes HTTP/2 where the server speaks that.
+    *request.version_mut() = Version::HTTP_11;
+    request
 }
 
 /// The headers whose values become claims go no further: whoever reads the token has no use for

@@ -27,20 +27,33 @@
 mod chunked;
 mod exchange;
 mod head;
+mod request_line;
 #[cfg(feature = "testing")]
 mod testing;
 
 pub(super) use exchange::Exchange;
+pub(super) use request_line::encoded_utf8;
 #[cfg(feature = "testing")]
 pub use testing::{Messages, messages};
 
 use super::error::Malformed;
+use super::idle::Usage;
 use chunked::Chunked;
 use head::{Body, Found, Scan};
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long a client that has ended its side of the connection waits for an answer.
+const HALF_CLOSED: Duration = Duration::from_secs(10);
+
+/// How long a client goes on sending a request that has its answer.
+const LINGERING: Duration = Duration::from_secs(2);
 
 /// In place of a refused request, so that it is answered in its turn: after those before it.
 const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
@@ -61,6 +74,10 @@ pub(super) struct StrictFraming<S> {
     output: Vec<u8>,
     max_head: usize,
     exchange: Exchange,
+    usage: Option<Arc<Usage>>,
+    /// Ends the wait for an answer, or for the rest of what the client sends.
+    alarm: Option<Pin<Box<Sleep>>>,
+    lingering: bool,
 }
 
 #[derive(Debug)]
@@ -90,7 +107,17 @@ impl<S> StrictFraming<S> {
             output: Vec::new(),
             max_head,
             exchange: Exchange::default(),
+            usage: None,
+            alarm: None,
+            lingering: false,
         }
+    }
+
+    /// A client that sends nothing more may still wait for its answer: it gets it while `usage`
+    /// says that there is one to come, if it comes soon.
+    pub(super) fn answering(mut self, usage: Arc<Usage>) -> Self {
+        self.usage = Some(usage);
+        self
     }
 
     /// For those who answer the requests.
@@ -157,13 +184,19 @@ impl<S> StrictFraming<S> {
         let head = self.input.get(..length).unwrap_or_default();
         match head::framing(head) {
             Ok(framing) => {
+                let encoded = head::encoded(head);
                 self.asks_to_switch = framing.asks_to_switch;
                 match framing.body {
                     Body::Length(0) => self.end_message(),
                     Body::Length(length) => self.state = State::Length(length),
                     Body::Chunked => self.state = State::Chunked(Chunked::default()),
                 }
-                self.pass(length);
+                if let Some(encoded) = encoded {
+                    self.output.extend(encoded);
+                    self.input.drain(..length);
+                } else {
+                    self.pass(length);
+                }
             }
             Err(problem) => self.refuse(problem),
         }
@@ -192,6 +225,32 @@ impl<S: AsyncRead + Unpin> StrictFraming<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
         self.input.extend_from_slice(space.filled());
         Poll::Ready(Ok(!space.filled().is_empty()))
+    }
+
+    /// After the end of what the client sends: waits for the answer to its last request.
+    ///
+    /// An end of one direction and of both look the same from here, so that this is limited: the
+    /// request of a client that is gone is given up as well.
+    fn poll_answered(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let complete = matches!(self.state, State::Head(_)) && self.input.is_empty();
+        match &self.usage {
+            Some(usage) if complete && usage.is_in_use() => self.poll_alarm(context, HALF_CLOSED),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn poll_alarm(&mut self, context: &mut Context<'_>, patience: Duration) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(patience)));
+        alarm.as_mut().poll(context)
+    }
+
+    /// Whether the client may be sending what is not read any more.
+    fn is_in_the_middle(&self) -> bool {
+        match self.state {
+            State::Head(_) => !self.input.is_empty(),
+            State::Length(_) | State::Chunked(_) | State::Refused | State::Lost => true,
+            State::Held | State::Open => false,
+        }
     }
 
     /// Waits for the end of the connection, or for its protocol to change.
@@ -242,6 +301,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
                 && !matches!(this.state, State::Held)
                 && !ready!(this.poll_input(context))?
             {
+                ready!(this.poll_answered(context));
                 // The client has ended, perhaps in the middle: hyper knows what that means.
                 this.state = State::Open;
                 if this.input.is_empty() {
@@ -252,7 +312,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictFraming<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for StrictFraming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictFraming<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -265,8 +325,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StrictFraming<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    /// What has arrived and was not read makes the system answer with a reset, which takes the
+    /// response away from a client that was still sending. So this reads on for a while.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.lingering {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.is_in_the_middle() {
+                return Poll::Ready(Ok(()));
+            }
+            this.lingering = true;
+            this.alarm = None;
+        }
+        loop {
+            if this.poll_alarm(context, LINGERING).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            this.input.clear();
+            if !matches!(ready!(this.poll_input(context)), Ok(true)) {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -149,6 +149,11 @@ impl Usage {
         }
     }
 
+    /// Whether a request is in flight.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) > 0
+    }
+
     /// Ready once there has been no request for so long.
     pub(super) async fn unused(&self, patience: Duration) {
         loop {

@@ -18,6 +18,7 @@ mod listener;
 mod log;
 mod prefixed;
 mod relay;
+mod repeat;
 mod request_body;
 mod server;
 mod target;

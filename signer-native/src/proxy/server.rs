@@ -10,7 +10,7 @@ use super::{Settings, tunnel};
 use crate::admin::{Metrics, Outcome};
 use crate::interception::Interceptor;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -47,6 +47,10 @@ impl Server {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
+        if asked.version == Version::HTTP_10 {
+            // hyper would say keep-alive as well.
+            *response.version_mut() = Version::HTTP_10;
+        }
         debug!(
             method = %asked.method,
             target = %asked.target,
@@ -62,6 +66,9 @@ impl Server {
         request: Request<Incoming>,
         scope: &Scope,
     ) -> Result<(Response<ResponseBody>, Outcome), Error> {
+        if request.version() == Version::HTTP_2 {
+            self.check_size(request.headers())?;
+        }
         let to_proxy = matches!(scope, Scope::Proxy);
         if let (true, Some(credentials)) = (to_proxy, &self.credentials) {
             credentials.check(request.headers())?;
@@ -74,6 +81,16 @@ impl Server {
             .forward(request, scope, &self.lifetime)
             .await?;
         Ok((response.map(Either::Left), outcome))
+    }
+
+    /// Of HTTP/2; as RFC 9113 §6.5.2 counts it, without the pseudo-header fields. The HTTP library
+    /// lets twice as much pass, since its own refusal has no reason in it.
+    fn check_size(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let lengths = (headers.iter()).map(|(name, value)| name.as_str().len() + value.len() + 32);
+        if lengths.sum::<usize>() > self.settings.max_header_size {
+            return Err(Error::Malformed(Malformed::TooLarge));
+        }
+        Ok(())
     }
 }
 
@@ -100,8 +117,10 @@ impl Asked {
     /// another protocol, so it is not read as a request.
     fn ends_the_connection(&self, status: StatusCode) -> bool {
         match self.version {
+            Version::HTTP_10 | Version::HTTP_11 if self.method == Method::CONNECT => {
+                !status.is_success()
+            }
             Version::HTTP_10 => true,
-            Version::HTTP_11 if self.method == Method::CONNECT => !status.is_success(),
             Version::HTTP_11 => self.upgrade && status != StatusCode::SWITCHING_PROTOCOLS,
             _ => false,
         }

@@ -1,10 +1,11 @@
 //! Where a request goes: the target of a proxy request, and the audience it gives the token.
 
 use super::error::Error;
+use super::framing::encoded_utf8;
 use crate::policy::Host;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, Uri, Version};
 use jwt_core::audience;
 use jwt_core::authority::HostAndPort;
 
@@ -143,6 +144,11 @@ impl Target {
         let named = HostAndPort::parse(authority.as_str()).ok_or(Error::Authority)?;
         let audience = audience::of_request(scheme.as_str(), authority.as_str());
         let mut parts = uri.clone().into_parts();
+        if let Some(path) = parts.path_and_query.as_ref()
+            && let Some(encoded) = encoded_utf8(path.as_str())
+        {
+            parts.path_and_query = Some(encoded.parse().map_err(|_| Error::Authority)?);
+        }
         parts.scheme = Some(scheme.clone());
         parts.authority = Some(authority.clone());
         // OPTIONS * (RFC 9110 §9.3.7) arrives with a path, but without a slash.
@@ -156,15 +162,6 @@ impl Target {
             audience: audience.ok_or(Error::Authority)?,
             authority,
         })
-    }
-
-    /// The `Host` of the forwarded request.
-    ///
-    /// RFC 9112 §3.2.2: "When a proxy receives a request with an absolute-form of
-    /// request-target, the proxy MUST ignore the received Host header field (if any) and instead
-    /// replace it with the host information of the request-target."
-    pub(super) fn host(&self) -> Result<HeaderValue, Error> {
-        HeaderValue::from_str(self.authority.as_str()).map_err(|_| Error::Authority)
     }
 }
 
@@ -209,6 +206,7 @@ fn without_userinfo(authority: &Authority) -> Result<Authority, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn request(method: &str, uri: &str) -> Request<()> {
         Request::builder()
@@ -227,7 +225,7 @@ mod tests {
     fn an_absolute_form_names_origin_and_audience() {
         let target = target("http://API.example.com:80/a%2Fb?c=d");
         assert_eq!(target.uri, "http://API.example.com:80/a%2Fb?c=d");
-        assert_eq!(target.host().unwrap(), "API.example.com:80");
+        assert_eq!(target.authority, "API.example.com:80");
         assert_eq!(target.audience, "http://api.example.com");
         assert_eq!(
             (target.host.to_string().as_str(), target.port),
@@ -251,7 +249,7 @@ mod tests {
     fn user_information_is_left_behind() {
         let target = target("http://user:p%40ss@example.com:8080/path");
         assert_eq!(target.uri, "http://example.com:8080/path");
-        assert_eq!(target.host().unwrap(), "example.com:8080");
+        assert_eq!(target.authority, "example.com:8080");
         assert_eq!(target.audience, "http://example.com:8080");
     }
 
@@ -345,7 +343,7 @@ mod tests {
         ] {
             let target = inside("api.test:443", uri, host).unwrap();
             assert_eq!(target.uri, "https://api.test/", "{uri} {host}");
-            assert_eq!(target.host().unwrap(), "api.test", "{uri} {host}");
+            assert_eq!(target.authority, "api.test", "{uri} {host}");
         }
         let error = inside("api.test:443", "/", "user:pw@evil.test").unwrap_err();
         assert!(!error.to_string().contains("pw"), "{error}");

@@ -187,6 +187,9 @@ where
     let interceptor = interceptor.ok_or(io::ErrorKind::Unsupported)?;
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let sni = start.client_hello().server_name().map(ToOwned::to_owned);
+    let speaks_other = start.client_hello().alpn().is_some_and(|mut offered| {
+        !offered.any(|protocol| matches!(protocol, b"h2" | b"http/1.1"))
+    });
     let named_otherwise = sni.filter(|name| !origin.host.is_named(name));
     let name = origin.host.server_name();
     let name = name.ok_or_else(|| io::Error::other("no certificate can name this host"))?;
@@ -196,6 +199,11 @@ where
         upstreams.expect(&origin.authority, route);
     }
     let tls = interceptor.tls_for(name, source).await;
-    let tls = tls.map_err(io::Error::other)?;
+    let mut tls = tls.map_err(io::Error::other)?;
+    if speaks_other {
+        // RFC 7301 §3.2 has an alert for that, but servers answer as if nothing was offered, and
+        // clients such as curl --http1.0 go on with HTTP/1.
+        Arc::make_mut(&mut tls).alpn_protocols.clear();
+    }
     Ok((start.into_stream(tls).await?, named_otherwise))
 }

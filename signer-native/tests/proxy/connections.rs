@@ -169,13 +169,16 @@ impl Drop for Http2Upstream {
     }
 }
 
-fn interceptor() -> Interceptor {
+pub(crate) fn interceptor() -> Interceptor {
     let key = include_bytes!("../ca/ec-pkcs8.pem");
     let certificate = include_bytes!("../ca/ec.crt");
     Interceptor::new(Authority::from_pem(key, certificate).unwrap()).unwrap()
 }
 
-async fn http2_inside_tunnel(proxy: &RunningProxy, server: SocketAddr) -> SendRequest<Body> {
+pub(crate) async fn http2_inside_tunnel(
+    proxy: &RunningProxy,
+    server: SocketAddr,
+) -> SendRequest<Body> {
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
     let connect = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n");
     stream.write_all(connect.as_bytes()).await.unwrap();

@@ -18,6 +18,7 @@ mod bodies;
 mod fields;
 // How connections are used, and how they end.
 mod connections;
+mod repeats;
 mod shutdown;
 // What does not pass, and what the client is told.
 mod access;

@@ -2,11 +2,14 @@
 
 mod ahead;
 mod dial;
+mod frames;
 mod parent;
 mod places;
 mod reach;
+mod records;
 mod resolver;
 mod trust;
+mod upstream_io;
 mod whereabouts;
 mod wire;
 
@@ -28,9 +31,11 @@ use places::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use upstream_io::Remembering;
 
 pub(super) use places::{NoPlace, answering};
 pub(super) use reach::{Barrier, OwnAddresses, Reach, Route};
+pub(super) use upstream_io::History;
 pub(super) use wire::Wire;
 
 /// How servers are reached.
@@ -71,11 +76,17 @@ struct Connections {
     tunnels: Bounded<Dialer>,
 }
 
-type Https = Bounded<HttpsConnector<Dialer>>;
+type Https = Bounded<Remembering<HttpsConnector<Dialer>>>;
 type HttpClient = Client<Https, RequestBody>;
 
 /// Finds out that a server is gone, which no TCP packet says.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The header section of a response, in bytes.
+pub(super) const MOST_OF_A_RESPONSE_HEAD: usize = 400 << 10;
+
+/// The HTTP library wants a number too: half of what its type for header sections holds.
+const MOST_FIELDS: usize = 16 << 10;
 
 impl Upstreams {
     pub(super) fn new(
@@ -163,7 +174,10 @@ impl Upstreams {
 impl Connections {
     fn new(egress: &Egress, settings: &Settings, dialer: &Dialer) -> Self {
         let tls = egress.trust.client_config();
-        let bounded = |inner| Bounded::new(inner, settings.connect_timeout);
+        let bounded = |inner, http2_only| {
+            let inner = Remembering::new(inner, http2_only);
+            Bounded::new(inner, settings.connect_timeout)
+        };
         let https = || {
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
@@ -172,14 +186,15 @@ impl Connections {
         let negotiated = https().enable_http1().enable_http2();
         let http1 = https().enable_http1();
         let http2 = https().enable_http2();
-        let ahead = Ahead::new(bounded(negotiated.wrap_connector(dialer.clone())));
+        let ahead = Ahead::new(bounded(negotiated.wrap_connector(dialer.clone()), false));
         Self {
             negotiated: client(settings).build(ahead.clone()),
             ahead,
-            http1: client(settings).build(bounded(http1.wrap_connector(dialer.tunnelling()))),
+            http1: client(settings)
+                .build(bounded(http1.wrap_connector(dialer.tunnelling()), false)),
             http2: client(settings)
                 .http2_only(true)
-                .build(bounded(http2.wrap_connector(dialer.tunnelling()))),
+                .build(bounded(http2.wrap_connector(dialer.tunnelling()), true)),
             tunnels: Bounded::new(dialer.tunnelling(), settings.connect_timeout),
         }
     }
@@ -206,6 +221,9 @@ fn client(settings: &Settings) -> Builder {
         .pool_idle_timeout(settings.pool_idle_timeout)
         .http1_preserve_header_case(true)
         .http1_title_case_headers(true)
+        .http1_max_buf_size(MOST_OF_A_RESPONSE_HEAD)
+        .http1_max_headers(MOST_FIELDS)
+        .http2_max_header_list_size(MOST_OF_A_RESPONSE_HEAD as u32)
         .http2_keep_alive_interval(PING_INTERVAL);
     client
 }

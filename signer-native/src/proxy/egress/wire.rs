@@ -1,6 +1,7 @@
 //! A TCP connection to a server or to the parent proxy.
 
 use super::places::Occupied;
+use super::records::Records;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 /// The connection, and whether requests on it are for a proxy.
 #[derive(Debug)]
 pub(in crate::proxy) struct Wire {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Records<TcpStream>>,
     to_parent: bool,
     place: Occupied,
 }
@@ -20,17 +21,23 @@ pub(in crate::proxy) struct Wire {
 impl Wire {
     pub(super) fn new(stream: TokioIo<TcpStream>, to_parent: bool, place: Occupied) -> Self {
         Self {
-            stream,
+            stream: TokioIo::new(Records::of(stream.into_inner())),
             to_parent,
             place,
         }
+    }
+
+    /// Whether what was read so far ends with a TLS record, where it is TLS.
+    pub(super) fn is_at_record_boundary(&self) -> bool {
+        self.stream.inner().is_at_boundary()
     }
 }
 
 impl Connection for Wire {
     /// To a proxy requests go in absolute-form (RFC 9112 §3.2.2).
     fn connected(&self) -> Connected {
-        let connected = self.stream.connected().proxy(self.to_parent);
+        let stream = self.stream.inner().stream();
+        let connected = stream.connected().proxy(self.to_parent);
         if self.place.is_scarce() {
             connected.poison();
         }

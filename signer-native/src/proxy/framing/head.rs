@@ -1,5 +1,6 @@
 //! The header section of a request, as far as it says where the request ends.
 
+use super::request_line;
 use crate::proxy::error::Malformed;
 
 /// What a header section says about where its message ends, and about what follows.
@@ -79,6 +80,15 @@ impl Scan {
     }
 }
 
+/// The header section in the bytes that the HTTP library takes, where they are others.
+pub(super) fn encoded(head: &[u8]) -> Option<Vec<u8>> {
+    let before = blank(head);
+    let line = Lines(head.get(before..)).next()?;
+    let encoded = request_line::encoded(line)?;
+    let after = head.get(before + line.len()..)?;
+    Some([head.get(..before)?, &encoded, after].concat())
+}
+
 /// Reads a header section with all that stands before and after it.
 pub(super) fn framing(head: &[u8]) -> Result<Framing, Malformed> {
     let section = head.get(blank(head)..).unwrap_or_default();
@@ -93,7 +103,11 @@ pub(super) fn framing(head: &[u8]) -> Result<Framing, Malformed> {
         fields.read(line)?;
     }
     let connect = request_line.starts_with(b"CONNECT ");
-    if connect || request_line.starts_with(b"PRI * HTTP/2") {
+    let http2 = request_line.starts_with(b"PRI * HTTP/2");
+    if !http2 {
+        request_line::check(request_line)?;
+    }
+    if connect || http2 {
         fields.upgrade = true;
     }
     match fields.framing()? {
@@ -138,6 +152,10 @@ impl Fields {
             self.chunked = true;
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade = true;
+        }
+        // RFC 9110 §5.5.
+        if (value.iter()).any(|byte| *byte != b'\t' && byte.is_ascii_control()) {
+            return Err(Malformed::Value);
         }
         Ok(())
     }
@@ -202,7 +220,7 @@ fn has_control(line: &[u8]) -> bool {
 }
 
 /// RFC 9110 §5.6.2.
-fn is_token(byte: &u8) -> bool {
+pub(super) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
