@@ -20,6 +20,7 @@ mod fields;
 mod connections;
 mod repeats;
 mod shutdown;
+mod transparency;
 // What does not pass, and what the client is told.
 mod access;
 mod failures;

@@ -400,7 +400,12 @@ async fn http2(stream: TcpStream, log: Log, then: impl Fn(usize) -> Then) {
         tokio::spawn(async move {
             let mut seen = Seen {
                 line,
-                token: headers["authorization"].to_str().unwrap().to_owned(),
+                token: headers
+                    .get("authorization")
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .into(),
                 body: String::new(),
             };
             let mut body = request.into_body();
