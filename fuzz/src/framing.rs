@@ -28,7 +28,7 @@ pub fn framing(data: &[u8]) {
     assert_eq!(whole.ends, pieces.ends, "depends on the pieces");
     assert_eq!(whole.is_refused, pieces.is_refused);
     assert_eq!(whole_messages(&whole), whole_messages(&pieces));
-    assert!(sent.starts_with(&whole.passed), "changed");
+    assert!(is_sent(&whole.passed, sent), "changed");
 
     let mut alone = Vec::new();
     let mut start = 0;
@@ -50,6 +50,25 @@ pub fn framing(data: &[u8]) {
     );
     let broken = together.iter().position(|request| request.body.is_err());
     assert!(broken.is_none_or(|at| at + 1 == together.len()), "read on");
+}
+
+/// Whether that are the bytes that were sent, but for those of a target that go percent-encoded.
+fn is_sent(mut passed: &[u8], sent: &[u8]) -> bool {
+    for byte in sent {
+        let encoded = format!("%{byte:02X}");
+        if let Some(rest) = passed.strip_prefix(&[*byte]) {
+            passed = rest;
+        } else if !passed.is_empty() {
+            let unusual = matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..);
+            match passed.strip_prefix(encoded.as_bytes()) {
+                Some(rest) if unusual => passed = rest,
+                _ => return false,
+            }
+        } else {
+            return true;
+        }
+    }
+    passed.is_empty()
 }
 
 fn whole_messages(messages: &Messages) -> &[u8] {
