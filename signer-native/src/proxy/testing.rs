@@ -18,20 +18,19 @@ pub struct Server {
     pub port: u16,
     /// The `aud` of the token.
     pub audience: String,
-    /// The `Host` that the server gets.
+    /// Where the server finds its name: `:authority`, and `Host` but for the default port.
     pub host_header: String,
 }
 
 impl Server {
     fn of(request: &Request<()>, scope: &Scope) -> Option<Self> {
         let target = Target::of(request, scope).ok()?;
-        let host_header = target.host().ok()?.to_str().ok()?.to_owned();
         Some(Self {
             scheme: target.uri.scheme_str()?.to_owned(),
             host: target.host.to_string(),
             port: target.port,
             audience: target.audience,
-            host_header,
+            host_header: target.authority.to_string(),
         })
     }
 }
