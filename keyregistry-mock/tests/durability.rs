@@ -210,9 +210,8 @@ fn a_journal_planted_beside_the_database_is_not_replayed() {
 fn every_member_of_a_key_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("keys.db");
-    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
     let key = |state, expires: Option<i64>, rotation| Key {
-        jwk: PublicJwk::parse(&jwk).unwrap(),
+        jwk: PublicJwk::parse(&jwk_of_state(state)).unwrap(),
         state,
         expires: expires.and_then(Timestamp::from_seconds),
         rotation,
@@ -282,9 +281,17 @@ fn a_revoked_key_does_not_come_back_after_a_restart() {
     assert_eq!(registry.seed(seed).unwrap(), []);
 }
 
+/// A key that was replaced is another one than those that are served.
+fn jwk_of_state(state: KeyState) -> String {
+    let key = match state {
+        KeyState::Retired => TestSigner::stranger(),
+        KeyState::Pending | KeyState::Approved => TestSigner::service(),
+    };
+    key.public_key().to_jwk("k").to_string()
+}
+
 /// The tables of the first version, and a key of each state.
 fn write_first_version(database: &Path) {
-    let jwk = TestSigner::service().public_key().to_jwk("k").to_string();
     let connection = rusqlite::Connection::open(database).unwrap();
     let tables = "
         CREATE TABLE keys (
@@ -305,6 +312,7 @@ fn write_first_version(database: &Path) {
         ("two", "pending", None),
     ] {
         let insert = "INSERT INTO keys VALUES ('svc', ?, ?, ?, ?, NULL)";
+        let jwk = jwk_of_state(KeyState::from_name(state).unwrap());
         connection
             .execute(insert, rusqlite::params![kid, jwk, state, expires])
             .unwrap();
