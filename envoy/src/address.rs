@@ -95,7 +95,7 @@ impl UnixSocket {
             None,
         )?;
         // The file gets the socket's own mode, reduced by the umask: until the wanted one is set,
-        // nobody else can connect.
+        // no other user can connect.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(&self.path)?)?;
         fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode))?;

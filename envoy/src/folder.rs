@@ -38,7 +38,7 @@ pub(crate) struct TemporaryFolder {
     _remover: TempDir,
 }
 
-/// A folder that nobody else can look into.
+/// A folder that no other user can look into.
 pub(crate) struct PrivateFolder {
     path: PathBuf,
     handle: OwnedFd,
@@ -50,7 +50,7 @@ impl TemporaryFolder {
         Self::create_in(&parent(std::env::var_os("TMPDIR"))?)
     }
 
-    /// A folder that is already there is never taken, whoever made it.
+    /// A folder that is already there is never taken, not even one of our own.
     fn create_in(parent: &Path) -> io::Result<Self> {
         check_ancestors(parent)?;
         // A short name leaves room for sockets, whose paths are bounded.

@@ -67,14 +67,14 @@ pub(crate) fn levels() -> [&'static str; 4] {
     ["--log-level", envoy, "--component-log-level", filter]
 }
 
-/// Passes messages on until there are no more; then the receiver hears of it.
+/// Passes messages on until the last one; then the receiver hears of it.
 pub(crate) fn pass_on(
     output: impl Read + Send + 'static,
     tail: Tail,
 ) -> io::Result<oneshot::Receiver<()>> {
     let (entries, written) = sync_channel(QUEUE);
     let (done, at_end) = oneshot::channel();
-    // Threads of their own: those of the runtime may be waiting for a log that nobody reads.
+    // Threads of their own: those of the runtime may be waiting for a log without a reader.
     named("envoy-log-write").spawn(move || write(&written))?;
     named("envoy-log-read").spawn(move || {
         read(output, &tail, &entries);

@@ -102,7 +102,7 @@ impl Gate {
         &self.handover
     }
 
-    /// The fields of a request that are ours to set, or could be taken for one: whoever sent them, they
+    /// The fields of a request that are ours to set, or could be taken for one: whatever sent them, they
     /// must not reach the upstream.
     pub fn reserved_fields(&self, head: &dyn RequestHead) -> Vec<String> {
         if !self.handover.has_own_headers() {

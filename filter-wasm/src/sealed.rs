@@ -58,7 +58,7 @@ impl Sealed {
         self.data.set(key, &value, version)
     }
 
-    /// The key of a hash that all workers must compute alike and nobody else can. It comes from
+    /// The key of a hash that all workers must compute alike and no other plugin can. It comes from
     /// the secret; without one the first worker's `fresh` key is everybody's.
     pub fn hash_key(&self, place: &str, fresh: Key) -> Key {
         if let Some(secret) = &self.secret {
@@ -90,7 +90,7 @@ mod tests {
         ours.set("k", b"value".to_vec(), Version::Absent).unwrap();
         assert_eq!(ours.get("k").unwrap().0, b"value");
         assert!(theirs.get("k").is_err());
-        // A value that somebody blanked is a foreign one, an absent one is not.
+        // A value that was blanked is a foreign one, an absent one is not.
         let (_, version) = data.get("k");
         data.set("k", b"", version).unwrap();
         assert!(ours.get("k").is_err());

@@ -47,7 +47,7 @@ struct World {
     nonces: u32,
     /// The thumbprint that each name stood for when it was approved first.
     approved: BTreeMap<(String, String), String>,
-    /// Thumbprints that were revoked or replaced, with the time at which they are no more served.
+    /// Thumbprints that were revoked or replaced, with the time from which they are not served.
     ended: BTreeMap<String, Timestamp>,
     names_ended: BTreeSet<(String, String)>,
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 pub struct Handover {
     /// Whether the token itself goes on to the upstream.
     pub forward: bool,
-    /// Whether the credentials of requests that need no token go on, which nobody has looked at.
+    /// Whether the credentials of requests that need no token go on, which were not verified.
     pub forward_unverified: bool,
     /// A header field with all claims: the payload in base64url.
     pub forward_payload_header: Option<String>,

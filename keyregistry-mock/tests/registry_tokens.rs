@@ -150,7 +150,7 @@ async fn a_man_in_the_middle_changes_nothing_of_a_publication() {
         assert_eq!(answer.status.as_u16(), 403);
         // What was refused has not used it up; after that it is not used twice.
         assert_eq!(world.put("b", &two(), &token).await, 200);
-        assert_eq!(world.put("b", &two(), &token).await, 403, "a is no more");
+        assert_eq!(world.put("b", &two(), &token).await, 403, "a is gone");
     }
 }
 

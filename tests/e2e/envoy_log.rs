@@ -25,7 +25,7 @@ jwtproxy:
     )
 }
 
-/// A token whose header, claims and signature nobody has made for us.
+/// A token whose header, claims and signature are not of our making.
 fn token(header: &serde_json::Value, claims: &serde_json::Value) -> String {
     let encode = |part: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
     format!("{}.{}.AAAA", encode(header), encode(claims))

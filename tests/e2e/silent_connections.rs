@@ -79,7 +79,7 @@ async fn good_request(address: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Waits until a request of somebody else succeeds.
+/// Waits until a request of another client succeeds.
 async fn expect_service(beginning: &str, mut request: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !request().await {

@@ -181,7 +181,7 @@ impl SharedKeys {
     }
 
     /// Whether the last word of the key server on a key was good. Where keys come in sets, it is
-    /// the last set that counts: it says of every key that it lacks that it is no more, also of
+    /// the last set that counts: it says of every key that it lacks that it is gone, also of
     /// those that the worker that fetched it has never heard of.
     fn standing(&self, name: &KeyName, mark: Option<Mark>, now: Timestamp) -> Standing {
         let Some(mark) = mark else {

@@ -1,4 +1,4 @@
-//! The bounds of every token, whoever reads it: a verifier, a key registry, a log line.
+//! The bounds of every token, whatever reads it: a verifier, a key registry, a log line.
 
 /// The longest compact serialization unless configured otherwise, in bytes. Signers make tokens of
 /// less than 1 KiB, identity providers some of several KiB.

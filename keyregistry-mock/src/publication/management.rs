@@ -52,8 +52,8 @@ pub fn approve(
 
 const REVOKED: &str = "the key was revoked or replaced";
 
-/// Takes a key that somebody vouches for who may: approved, whoever holds its private half. One
-/// that was revoked or replaced comes back only if `restore` says so.
+/// Takes a key that the operator vouches for as approved, without a proof of possession. One that
+/// was revoked or replaced comes back only if `restore` says so.
 pub fn import(registry: &Registry, publication: &Publication, restore: bool) -> Result<(), Denied> {
     registry.update(|state, _| {
         let name = publication.stored_name();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(Arc<str>);
 
-/// What a key is said to come from whose source nobody recorded.
+/// What a key is said to come from whose source was not recorded.
 const UNKNOWN: &str = "unknown";
 
 impl Source {

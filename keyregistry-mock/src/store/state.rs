@@ -14,7 +14,7 @@ type Services = BTreeMap<String, BTreeMap<String, Key>>;
 pub(crate) enum Change {
     /// A key is there, in place of any other of its name.
     Put(Name, Key),
-    /// A key is no more.
+    /// A key is gone.
     Remove(Name),
     /// A tombstone is set.
     Bury(u64, Tombstone),

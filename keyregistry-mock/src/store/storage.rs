@@ -130,7 +130,7 @@ impl Storage {
 
 const WRITE_AHEAD_LOG: &str = "-wal";
 
-/// What SQLite reads beside a database when it opens it, whoever made it: pages that replace those
+/// What SQLite reads beside a database when it opens it, whichever user made it: pages that replace those
 /// of the database among them. Each is made here before, so that no other user can make it later.
 const COMPANIONS: [&str; 3] = ["-journal", WRITE_AHEAD_LOG, "-shm"];
 

@@ -1,8 +1,8 @@
 //! What is left of keys that were revoked or replaced: neither their ids nor the keys themselves
 //! come back.
 //!
-//! Only keys that were approved once leave a tombstone, so that a stranger, whose keys nobody
-//! approves, leaves none. They are bounded in number, by service and in all; the oldest of the
+//! Only keys that were approved once leave a tombstone, so that a stranger, whose keys are
+//! never approved, leaves none. They are bounded in number, by service and in all; the oldest of the
 //! service that has most gives way, so that a service that rotates in a loop displaces its own.
 
 use super::Name;

@@ -50,7 +50,7 @@ impl Turns {
 
     /// Waits until it is this source's turn; `None` only when the process ends.
     pub(super) async fn next(&self, source: Source) -> Option<Turn> {
-        // In this order: a source that rests holds up nobody else.
+        // In this order: a source that rests holds up no other.
         let of_source = self.of(source).acquire_owned().await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
         Some(Turn {

@@ -263,7 +263,7 @@ impl<S: AsyncRead + Unpin> StrictFraming<S> {
             self.state = State::Open;
             return Poll::Ready(Ok(()));
         }
-        // Whoever goes on with another protocol reads anew.
+        // What goes on with another protocol reads anew.
         Poll::Pending
     }
 }

@@ -10,7 +10,7 @@ impl Source {
 }
 
 impl From<IpAddr> for Source {
-    /// Whoever has an IPv6 address usually has the whole /64 (RFC 6177 §2), which counts as one
+    /// The holder of an IPv6 address usually has the whole /64 (RFC 6177 §2), which counts as one
     /// source. An IPv4 address is the same source however the socket writes it.
     fn from(address: IpAddr) -> Self {
         Self(Some(match address.to_canonical() {

@@ -295,7 +295,7 @@ fn a_configured_pipe_is_read() {
     let (mut pipe, writer) = io::pipe().unwrap();
     io::Write::write_all(&mut { writer }, b"key").unwrap();
     let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
-    // Whoever has made it, as in `sudo`: others cannot open it.
+    // Whichever user made it, as in `sudo`: others cannot open it.
     rustix::fs::fchown(
         &pipe,
         is_root().then(|| rustix::fs::Uid::from_raw(ANOTHER)),

@@ -203,7 +203,7 @@ fn a_key_that_left_its_set_while_this_worker_did_not_look_serves_no_more() {
         gate.on_stream_end(9);
     };
     set(&mut one, "k1", &["k1", "k2"], now());
-    // The other worker has never heard of k1 when it is told that it is no more.
+    // The other worker has never heard of k1 when it is told that it is gone.
     set(&mut two, "new", &["k2", "new"], later(50));
     let mut claims = TestSigner::claims("n-down");
     claims["exp"] = (NOW + 300).into();

@@ -61,7 +61,7 @@ pub(super) fn printable_json(json: &str) -> String {
     printable.replace('\u{7f}', "\\u007f")
 }
 
-/// That nobody reads it is no reason to fail.
+/// A reader that has gone is not a reason to fail.
 pub(super) fn print(text: &str) {
     if !text.is_empty() {
         let _ = writeln!(std::io::stdout(), "{text}");

@@ -135,7 +135,7 @@ mod tests {
         ] {
             assert!(is_local(text.parse().unwrap()), "{text}");
         }
-        // Documentation addresses (RFC 5737, RFC 3849) are nobody's.
+        // Documentation addresses (RFC 5737, RFC 3849) are never assigned.
         for text in ["192.0.2.1:80", "[2001:db8::1]:80"] {
             assert!(!is_local(text.parse().unwrap()), "{text}");
         }
