@@ -101,7 +101,7 @@ impl Key {
 
     /// The public half as JWK (RFC 7517).
     pub fn jwk(&self) -> Value {
-        let key = PublicKey::from_pem(&self.public_pem()).expect("a public key");
+        let key = PublicKey::from_pem(self.public_pem()).expect("a public key");
         key.to_jwk(&self.key_id())
     }
 
