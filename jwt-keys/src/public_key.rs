@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(PublicKey::from_pem(&pem).unwrap().spki(), key.spki());
         let pem = rsa::pkcs1::EncodeRsaPublicKey::to_pkcs1_pem(&rsa, rsa::pkcs1::LineEnding::LF);
         assert_eq!(
-            PublicKey::from_pem(&pem.unwrap()).unwrap().spki(),
+            PublicKey::from_pem(pem.unwrap()).unwrap().spki(),
             key.spki()
         );
     }
