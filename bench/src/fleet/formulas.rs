@@ -14,10 +14,15 @@ const REFRESH_SPREAD: f64 = 0.15;
 /// ([`jwt_core::key_lifecycle`]).
 pub(super) const ROTATION_SPREAD: f64 = 0.1;
 
-/// Fetches of unknown keys that a worker makes at once, and then each second
-/// ([`filter_wasm::keys::RemoteKeys`]).
+/// Fetches of unknown keys that a worker has at first, and then each second, and what one source
+/// leaves of them for the others: so many, and so much more for each one that it has taken
+/// ([`jwt_core::fetch_budget`]).
 const UNKNOWN_BURST: f64 = 50.0;
 const UNKNOWN_PER_SECOND: f64 = 5.0;
+const LEFT_TO_OTHERS: f64 = 4.0;
+const LEFT_FOR_EACH: f64 = 0.5 + 0.125;
+/// In seconds: what was taken so long ago counts half.
+const UNKNOWN_HALF_LIFE: f64 = 10.0;
 
 /// Pauses that double, each shorter by a quarter on average: the first and the longest, in seconds.
 #[derive(Clone, Copy)]
@@ -140,12 +145,20 @@ pub(super) fn outage_get(fleet: &Fleet, seconds: f64) -> f64 {
 
 /// GET in the first second of a stranger who sends more invented key ids than are fetched.
 pub(super) fn invented_burst(fleet: &Fleet) -> f64 {
-    steady_get(fleet) + workers(fleet) * (UNKNOWN_BURST + UNKNOWN_PER_SECOND)
+    steady_get(fleet) + workers(fleet) * taken_at_first()
 }
 
-/// GET in each second after that.
+/// GET in each second after that: the source takes what is new, as far as what it took at first is
+/// forgotten.
 pub(super) fn invented(fleet: &Fleet) -> f64 {
-    steady_get(fleet) + workers(fleet) * UNKNOWN_PER_SECOND
+    let forgotten = taken_at_first() * std::f64::consts::LN_2 / UNKNOWN_HALF_LIFE;
+    let taken = (UNKNOWN_PER_SECOND + LEFT_FOR_EACH * forgotten) / (1.0 + LEFT_FOR_EACH);
+    steady_get(fleet) + workers(fleet) * taken
+}
+
+fn taken_at_first() -> f64 {
+    let after_the_first = UNKNOWN_BURST + UNKNOWN_PER_SECOND - LEFT_TO_OTHERS - 1.0;
+    1.0 + after_the_first / (1.0 + LEFT_FOR_EACH)
 }
 
 fn proxies(fleet: &Fleet) -> f64 {
