@@ -7,7 +7,8 @@ use jwt_core::registry::{Response, interpret_set};
 use jwt_keys::PublicKey;
 use jwt_keys::algorithm::Algorithm;
 use serde_json::Value;
-use std::collections::HashSet;
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// The JSON of a key. A key that is taken is public, and the same however it is written.
@@ -48,9 +49,13 @@ pub fn jwk_set(data: &[u8]) {
     let Ok(keys) = interpret_set(response, CACHE) else {
         return;
     };
-    let json: Value = serde_json::from_slice(body).expect("a set is JSON");
-    let alone = json["keys"].as_array().expect("a set has keys").iter();
-    let good = alone.filter_map(|jwk| PublicKey::from_jwk(jwk.to_string().as_bytes()).ok());
+    // What stands beside the keys, and in those that are not used, need not be readable.
+    let Ok(members) = serde_json::from_slice::<HashMap<String, &RawValue>>(body) else {
+        return;
+    };
+    let alone: Vec<&RawValue> = serde_json::from_str(members["keys"].get()).expect("a list");
+    let alone = alone.iter();
+    let good = alone.filter_map(|jwk| PublicKey::from_jwk(jwk.get().as_bytes()).ok());
     let good: Vec<_> = good.filter(|key| key.key_id().is_some()).collect();
     let mut names = HashSet::new();
     for (key_id, fetched) in &keys {

@@ -87,7 +87,7 @@ pub fn interpret_set(
             "the key server answered with status {status}"
         )));
     }
-    let set: JwkSet = serde_json::from_slice(response.body)
+    let set = JwkSet::parse(response.body)
         .map_err(|error| unavailable(format!("the answer is not a JWK Set: {error}")))?;
     let lifetime =
         cache_control::lifetime(response.cache_control.unwrap_or_default(), cache_duration);
@@ -128,6 +128,16 @@ pub fn unavailable(detail: String) -> Fetched {
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Box<serde_json::value::RawValue>>,
+}
+
+impl JwkSet {
+    /// RFC 7517 §5: "A JWK Set is a JSON object". serde would take a list of its members' values too.
+    fn parse(json: &[u8]) -> Result<Self, String> {
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err("expected an object".into());
+        }
+        serde_json::from_slice(json).map_err(|error| error.to_string())
+    }
 }
 
 fn problem(problem: KeyProblem, lifetime: Duration, detail: Option<String>) -> Fetched {
@@ -303,7 +313,15 @@ mod tests {
             keys.iter()
                 .all(|(_, f)| f.answer.is_ok() && f.lifetime.as_secs() == 9)
         );
-        for (status, body) in [(404, "{}"), (500, ""), (200, ""), (200, "[]"), (200, "{}")] {
+        for (status, body) in [
+            (404, "{}"),
+            (500, ""),
+            (200, ""),
+            (200, "[]"),
+            (200, "{}"),
+            (200, "[[]]"),
+            (200, " [[{}]]"),
+        ] {
             let problem = set(status, body).unwrap_err().answer.unwrap_err();
             assert_eq!(problem, KeyProblem::Unavailable, "{status} {body}");
         }
